@@ -196,6 +196,13 @@ static inline void env_hook_add(struct env *env, struct env_hook *hook)
     list_push_back(&env->hooks, &hook->link);
 }
 
+/* In front of those that are there: for rooms whose end of turn feeds others (groups feed the shard log's flush and the
+ * peers' writes). */
+static inline void env_hook_add_front(struct env *env, struct env_hook *hook)
+{
+    list_push_front(&env->hooks, &hook->link);
+}
+
 static inline void env_hook_remove(struct env_hook *hook)
 {
     list_remove(&hook->link);
