@@ -21,10 +21,12 @@ struct wal_params {
     const char *dir;           /* exists; owned by this wal alone */
     struct buf_pool *pool;     /* buffers for reads */
     uint32_t shard;            /* for log lines and headers */
-    uint64_t file_size_bytes;  /* preallocated size of a file, e.g. 64 MiB */
+    uint64_t file_size_bytes;  /* preallocated size of a file, e.g. 64 MiB; a multiple of 4096, room for the largest entry */
     uint64_t size_max_bytes;   /* all files together; beyond it wal_accepts() says ERR_NO_SPACE */
     uint64_t reserve_bytes;    /* free disk space (and part of size_max) kept for hard state, metadata, carrying forward */
     uint64_t cache_max_bytes;  /* recent entries kept in memory for readers and peers */
+    uint32_t inline_max_bytes; /* a flush of up to this size may run on the loop itself when the log is idle; 0: the
+                                * default (WAL_INLINE_MAX_BYTES), 1: never */
 };
 
 /* What recovery did, for the log line and for tests. */
@@ -36,13 +38,18 @@ struct wal_recovery {
     uint64_t torn_bytes;        /* discarded behind the last whole flush: never acknowledged */
     uint64_t stale_records;     /* of a recycled file's earlier life, met and refused */
     uint64_t groups_damaged;    /* corruption before the tail: these replicas must not vote or lead again (I6) */
+    bool all_damaged;           /* it could not be pinned on groups: every one is damaged, others may be lost without a
+                                 * trace. The log has a new wal_uuid, so what was bound to the old one is never founded
+                                 * again here */
     struct uuid wal_uuid;       /* identity of this shard log; part of the disk's identity */
 };
 
 /* Open the log in @params->dir, or make an empty one. Reads past the page cache, decides torn tail against corruption
  * (I6), rewrites and syncs the live tail into a fresh file before it returns. Groups are then found by wal_group_*().
- * Errors: ERR_CORRUPT beyond what can be pinned on groups (every replica of the shard is damaged: @errmsg says so),
- * ERR_VERSION, ERR_IO, ERR_NO_SPACE, ERR_NOMEM. @errmsg holds ERRMSG_SIZE. */
+ * Corruption that cannot be pinned on groups damages every one of them (all_damaged); the log opens all the same, so
+ * that they can be replaced from their peers.
+ * Errors: ERR_CORRUPT there are files but not one readable, ERR_VERSION, ERR_IO, ERR_NO_SPACE, ERR_NOMEM,
+ * ERR_INVALID a parameter. @errmsg holds ERRMSG_SIZE. */
 int wal_open(const struct wal_params *params, struct wal **out, struct wal_recovery *recovery, char *errmsg) MUST_USE;
 
 /* Stop: everything queued is flushed, then @closed runs. */
@@ -97,6 +104,11 @@ int wal_group_create(struct wal *wal, uint64_t group, uint64_t replica, bool fou
 
 /* Queue a write. It leaves at the end of this turn, or behind the flush under way. */
 void wal_append(struct wal *wal, struct wal_write *write);
+
+/* A snapshot replaces the log: everything kept is dead at once, the log goes on at @next_index, and the group's
+ * incarnation is raised, so that no older record of it counts any more. @write carries @done and, if it has one, a hard
+ * state; no entries. The snapshot must be durable before this call. */
+void wal_group_install(struct wal *wal, struct wal_group *g, uint64_t next_index, struct wal_write *write);
 
 /* Delete a group: its entries are dead at once, a TOMBSTONE record stands until wal_tombstone_forget(). @write carries
  * only @done. @g is invalid after the call, but its id stays refused. */
