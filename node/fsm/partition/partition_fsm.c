@@ -1,0 +1,202 @@
+#include "node/fsm/partition/partition_fsm.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/fsm/partition/batch_index.h"
+#include "node/fsm/partition/producers.h"
+#include "proto/base/crc32c.h"
+
+struct partition_fsm {
+    int64_t log_start;
+    int64_t high_watermark;
+    int64_t offset_next; /* with what is in flight */
+    int64_t time_ms;     /* of the newest applied entry */
+    struct batch_index index;
+    struct producers *applied;
+    struct producers *inflight; /* producers with batches in flight: a copy of their applied state and those batches */
+};
+
+struct partition_fsm *partition_fsm_new(void)
+{
+    struct partition_fsm *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
+    batch_index_init(&p->index);
+    p->applied = producers_new();
+    p->inflight = producers_new();
+    if (p->applied == NULL || p->inflight == NULL) {
+        partition_fsm_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void partition_fsm_free(struct partition_fsm *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    batch_index_close(&p->index);
+    producers_free(p->applied);
+    producers_free(p->inflight);
+    free(p);
+}
+
+static int apply_batch(struct partition_fsm *p, const struct entry *entry)
+{
+    struct record_batch_header h;
+    struct producer *producer;
+    int rv;
+
+    rv = record_batch_peek(entry->data, entry->length, &h);
+    if (rv != 0 || h.size != entry->length || h.last_offset_delta < 0) {
+        return ERR_MALFORMED;
+    }
+    /* Offsets are dense: what does not continue is a bug or rot, and must not be served. */
+    if (h.base_offset != p->high_watermark || entry->base_offset != h.base_offset) {
+        return ERR_CORRUPT;
+    }
+    rv = batch_index_push(&p->index, h.base_offset, entry->index, record_batch_timestamp(&h));
+    if (rv != 0) {
+        return rv;
+    }
+    if (h.producer_id >= 0) {
+        rv = producers_note(p->applied, &h, h.base_offset, entry->time_ms);
+        if (rv != 0) {
+            batch_index_pop(&p->index);
+            return rv;
+        }
+        producer = producers_find(p->inflight, h.producer_id);
+        if (producer != NULL && producer->inflight > 0 && --producer->inflight == 0) {
+            producers_remove(p->inflight, producer);
+        }
+    }
+    p->high_watermark = record_batch_offset_next(&h);
+    if (p->offset_next < p->high_watermark) {
+        p->offset_next = p->high_watermark;
+    }
+    return 0;
+}
+
+int partition_fsm_apply(struct partition_fsm *p, const struct entry *entry)
+{
+    if (entry->kind == ENTRY_BATCH) {
+        int rv = apply_batch(p, entry);
+        if (rv != 0) {
+            return rv;
+        }
+    } else if (entry->kind == ENTRY_COMMAND) {
+        return ERR_VERSION; /* no command of a partition is known yet: a newer node's, this replica cannot go on */
+    }
+    if (entry->time_ms > p->time_ms) {
+        p->time_ms = entry->time_ms;
+        producers_expire(p->applied, p->time_ms - PARTITION_PRODUCER_EXPIRY_MS, PARTITION_PRODUCERS_MAX);
+    }
+    return 0;
+}
+
+int64_t partition_fsm_log_start(const struct partition_fsm *p)
+{
+    return p->log_start;
+}
+
+int64_t partition_fsm_high_watermark(const struct partition_fsm *p)
+{
+    return p->high_watermark;
+}
+
+uint32_t partition_fsm_producers(const struct partition_fsm *p)
+{
+    return producers_count(p->applied);
+}
+
+uint32_t partition_fsm_digest(const struct partition_fsm *p)
+{
+    int64_t words[3] = {p->log_start, p->high_watermark, p->time_ms};
+    uint32_t crc = crc32c(0, words, sizeof words);
+    return producers_digest(p->applied, batch_index_digest(&p->index, crc));
+}
+
+enum partition_verdict partition_fsm_judge(const struct partition_fsm *p, const struct record_batch_header *batch,
+                                           int64_t *base_offset)
+{
+    const struct producer *producer;
+    enum producer_verdict verdict;
+
+    *base_offset = p->offset_next;
+    if (batch->producer_id < 0) {
+        return PARTITION_APPEND;
+    }
+    producer = producers_find(p->inflight, batch->producer_id);
+    if (producer == NULL) {
+        producer = producers_find(p->applied, batch->producer_id);
+    }
+    if (producer == NULL) {
+        return PARTITION_APPEND; /* no state: it may start anywhere */
+    }
+    verdict = producer_judge(producer, batch, base_offset);
+    switch (verdict) {
+    case PRODUCER_NEXT:
+        *base_offset = p->offset_next;
+        return PARTITION_APPEND;
+    case PRODUCER_DUPLICATE:
+        return *base_offset < p->high_watermark ? PARTITION_DUPLICATE : PARTITION_DUPLICATE_INFLIGHT;
+    case PRODUCER_DUPLICATE_OLD:
+        return PARTITION_DUPLICATE_OLD;
+    case PRODUCER_FENCED:
+        return PARTITION_FENCED;
+    case PRODUCER_GAP:
+    default:
+        return PARTITION_OUT_OF_ORDER;
+    }
+}
+
+int partition_fsm_inflight(struct partition_fsm *p, const struct record_batch_header *batch, int64_t base_offset)
+{
+    assert(base_offset == p->offset_next);
+    if (batch->producer_id >= 0) {
+        struct producer *producer = producers_find(p->inflight, batch->producer_id);
+        int rv;
+        if (producer == NULL) {
+            const struct producer *base = producers_find(p->applied, batch->producer_id);
+            rv = base != NULL ? producers_copy(p->inflight, base) : 0;
+            if (rv != 0) {
+                return rv;
+            }
+        }
+        rv = producers_note(p->inflight, batch, base_offset, p->time_ms);
+        if (rv != 0) {
+            return rv; /* a bare copy may stay behind: it says what applied says until the next drop */
+        }
+        producers_find(p->inflight, batch->producer_id)->inflight++;
+    }
+    p->offset_next = base_offset + batch->last_offset_delta + 1;
+    return 0;
+}
+
+void partition_fsm_drop_inflight(struct partition_fsm *p)
+{
+    producers_clear(p->inflight);
+    p->offset_next = p->high_watermark;
+}
+
+int64_t partition_fsm_offset_next(const struct partition_fsm *p)
+{
+    return p->offset_next;
+}
+
+int partition_fsm_find_offset(const struct partition_fsm *p, int64_t offset, uint64_t *index)
+{
+    if (offset < p->log_start || offset >= p->high_watermark) {
+        return ERR_OFFSET_OUT_OF_RANGE;
+    }
+    return batch_index_find_offset(&p->index, offset, index);
+}
+
+int partition_fsm_find_time(const struct partition_fsm *p, int64_t time_ms, int64_t *base_offset, uint64_t *index)
+{
+    return batch_index_find_time(&p->index, time_ms, base_offset, index);
+}
