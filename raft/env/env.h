@@ -28,6 +28,8 @@ struct env_lock;     /* an exclusive lock on a data directory */
 #define ENV_ADDRESS_MAX 256 /* "host:port" with its NUL; an IPv6 host stands in brackets */
 #define ENV_IOV_MAX 1024    /* iovecs a call */
 #define ENV_DIRECT_ALIGN 4096 /* alignment of address, size and offset with ENV_OPEN_DIRECT */
+#define ENV_CONNECT_TIMEOUT_MS 5000 /* env_connect() gives up: ERR_TIMEOUT */
+#define ENV_FATAL_EXIT 70 /* the process's exit code after env_fatal() */
 
 /* ---- end of turn ---------------------------------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@ struct timers {
     size_t size;
     size_t capacity;
     uint64_t order_next;
+    uint64_t running_ns; /* the time of the timers_run() under way; 0 outside */
 };
 
 void timers_init(struct timers *timers);
@@ -36,7 +37,7 @@ static inline bool timer_active(const struct timer *timer)
     return timer->position != 0;
 }
 
-/* Starts or re-starts. Out of memory here ends the program: the heap grows by doubling and stays small. */
+/* Starts or re-starts. A deadline in the past is due at the next timers_run(). Out of memory here ends the program: the heap grows by doubling and stays small. */
 void timers_start(struct timers *timers, struct timer *timer, uint64_t deadline_ns);
 void timers_stop(struct timers *timers, struct timer *timer); /* harmless when stopped */
 
