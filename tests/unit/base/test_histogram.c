@@ -33,6 +33,16 @@ static void small_values_are_exact(void **state)
     assert_int_equal(histogram_percentile(&h, 100), 50);
 }
 
+static void no_percentile_exceeds_the_largest_sample(void **state)
+{
+    struct histogram h;
+
+    histogram_init(&h);
+    histogram_add(&h, 1000000); /* not the last value of its bucket */
+    assert_int_equal(histogram_percentile(&h, 50), 1000000);
+    assert_int_equal(histogram_percentile(&h, 99.9), 1000000);
+}
+
 /* The bound that the header promises, around every power of two. */
 static void the_error_is_bounded(void **state)
 {
@@ -108,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_gives_zero),
         cmocka_unit_test(small_values_are_exact),
+        cmocka_unit_test(no_percentile_exceeds_the_largest_sample),
         cmocka_unit_test(the_error_is_bounded),
         cmocka_unit_test(percentiles_agree_with_sorting),
         cmocka_unit_test(merging_equals_adding_to_one),
