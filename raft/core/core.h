@@ -112,6 +112,9 @@ struct core_start {
     size_t n_runs;
     struct entry *const *changes; /* every CHANGE entry in the log, by rising index, with payload */
     size_t n_changes;
+#ifdef CAIRN_CORE_RULE_SWITCHES
+    uint32_t rules_off; /* simulation only: bit r switches rule r off */
+#endif
 };
 
 /* Once at program start. @errmsg (ERRMSG_SIZE) says what is wrong and what to do.
