@@ -23,7 +23,8 @@ enum frame_kind { FRAME_REQUEST = 1, FRAME_RESPONSE = 2 };
 
 /* Header on the wire, little-endian. Magic, version and checksum keep their places in every version:
  *   0 u32 magic | 4 u8 frame version | 5 u8 kind | 6 u16 call | 8 u16 call version | 10 u16 status (0 in a request)
- *   12 u32 correlation | 16 u32 message length | 20 u32 payload length | 24 u32 reserved (0) | 28 u32 crc32c of 0..27 */
+ *   12 u32 correlation | 16 u32 message length | 20 u32 payload length | 24 u32 reserved (0) | 28 u32 crc32c of 0..27
+ */
 struct frame_header {
     uint8_t kind;            /* enum frame_kind */
     uint16_t call;           /* enum call (calls.h) */
@@ -89,7 +90,8 @@ void frame_reader_init(struct frame_reader *r, struct buf_pool *pool, const stru
 /* Drops the buffer; frames already yielded keep their own references. */
 void frame_reader_close(struct frame_reader *r);
 
-/* Where to read next: at least one byte. The place stays valid until the next call on @r; calling again without a
+/* Where to read next: at least one byte. Only after frame_reader_next() said false: reading on past frames that nobody
+ * took would know no bounds. The place stays valid until the next call on @r; calling again without a
  * commit between is allowed. Errors: ERR_NOMEM (not sticky), or the sticky error. */
 int frame_reader_alloc(struct frame_reader *r, uint8_t **base, size_t *length) MUST_USE;
 /* @n bytes have arrived where frame_reader_alloc said; 0 is allowed. */
