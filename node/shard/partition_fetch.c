@@ -1,0 +1,283 @@
+/* Fetch and list offsets: committed batches by offset or time, and the purgatory of fetches that wait for more. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "node/shard/shard_internal.h"
+
+static void fetch_try(struct partition *p, struct partition_fetch *fetch);
+
+static void fetch_finish(struct partition_fetch *fetch, int error)
+{
+    struct partition *p = partition_find(fetch->op.shard, fetch->group);
+    fetch->error = error;
+    if (p != NULL) {
+        partition_fill_where(p, &fetch->where);
+    }
+    fetch->op.shard->stats.fetched_bytes += fetch->bytes;
+    shard_op_complete(&fetch->op);
+}
+
+void partition_fetch_release(struct partition_fetch *fetch)
+{
+    for (uint32_t i = 0; i < fetch->n; i++) {
+        entry_release(fetch->entries[i]);
+    }
+    free(fetch->entries);
+    fetch->entries = NULL;
+    fetch->n = 0;
+}
+
+static void fetch_confirmed(struct group_barrier *barrier, int status)
+{
+    struct partition_fetch *fetch = container_of(barrier, struct partition_fetch, barrier);
+    struct partition *p = partition_find(fetch->op.shard, fetch->group);
+    if (p == NULL) {
+        fetch_finish(fetch, ERR_UNKNOWN_TOPIC);
+        return;
+    }
+    if (status != 0) {
+        fetch_finish(fetch, ERR_NOT_LEADER);
+        return;
+    }
+    fetch->confirmed = true;
+    fetch_try(p, fetch);
+}
+
+static void fetch_confirm(struct partition *p, struct partition_fetch *fetch)
+{
+    int rv;
+    fetch->barrier.done = fetch_confirmed;
+    rv = group_barrier(p->group, &fetch->barrier);
+    if (rv != 0) {
+        fetch_finish(fetch, rv);
+    }
+}
+
+/* Keep the batches, drop Raft's own entries and what lies before the asked offset. */
+static void fetch_keep(struct partition_fetch *fetch)
+{
+    struct wal_read *read = &fetch->read;
+    uint32_t n = 0;
+    fetch->bytes = 0;
+    for (uint32_t i = 0; i < read->n; i++) {
+        struct entry *entry = read->entries[i];
+        struct record_batch_header batch;
+        if (entry->kind == ENTRY_BATCH && record_batch_peek(entry->data, entry->length, &batch) == 0 &&
+            record_batch_offset_next(&batch) > fetch->offset) {
+            read->entries[n++] = entry;
+            fetch->bytes += entry->length;
+        } else {
+            entry_release(entry);
+        }
+    }
+    fetch->entries = read->entries;
+    fetch->n = n;
+    read->entries = NULL;
+}
+
+static void fetch_read_done(struct wal_read *read, int status)
+{
+    struct partition_fetch *fetch = container_of(read, struct partition_fetch, read);
+    if (status == 0) {
+        fetch_keep(fetch);
+    } else if (status == ERR_NOT_FOUND) {
+        status = ERR_LEADER_NOT_READY; /* moved away under the read: ask again */
+    }
+    fetch_finish(fetch, status);
+}
+
+static void fetch_read(struct partition *p, struct partition_fetch *fetch)
+{
+    uint64_t index = 0;
+    int rv = partition_fsm_find_offset(p->fsm, fetch->offset, &index);
+    if (rv != 0) {
+        fetch_finish(fetch, rv);
+        return;
+    }
+    fetch->read = (struct wal_read){
+        .group = p->id,
+        .first = index,
+        .n_max = WAL_READ_ENTRIES_MAX,
+        .bytes_max = fetch->max_bytes < SHARD_FETCH_BYTES_MAX ? fetch->max_bytes : SHARD_FETCH_BYTES_MAX,
+        .done = fetch_read_done,
+    };
+    if (group_read(p->group, &fetch->read)) {
+        fetch_read_done(&fetch->read, 0);
+    }
+}
+
+static void fetch_try(struct partition *p, struct partition_fetch *fetch)
+{
+    int64_t high_watermark = partition_fsm_high_watermark(p->fsm);
+    int rv = partition_check_leading(p);
+    if (rv != 0) {
+        fetch_finish(fetch, rv);
+        return;
+    }
+    /* After a stall another leader may have been elected: nothing is said before a quorum has confirmed this one. An
+     * offset out of range makes consumers reset, so it is never said on this replica's word alone. */
+    if (!fetch->confirmed && (!group_confirmed(p->group) || fetch->offset > high_watermark ||
+                              fetch->offset < partition_fsm_log_start(p->fsm))) {
+        fetch_confirm(p, fetch);
+        return;
+    }
+    if (fetch->offset == high_watermark) {
+        if (fetch->wait && !fetch->cancelled) {
+            fetch->parked = true;
+            list_push_back(&p->parked, &fetch->link);
+        } else {
+            fetch_finish(fetch, 0);
+        }
+        return;
+    }
+    fetch_read(p, fetch);
+}
+
+void partition_fetch_run(struct shard *shard, struct shard_op *op)
+{
+    struct partition_fetch *fetch = container_of(op, struct partition_fetch, op);
+    struct partition *p = partition_find(shard, fetch->group);
+    fetch->entries = NULL;
+    fetch->n = 0;
+    fetch->bytes = 0;
+    fetch->parked = false;
+    fetch->confirmed = false;
+    if (p == NULL) {
+        fetch->error = ERR_UNKNOWN_TOPIC;
+        shard_op_complete(op);
+        return;
+    }
+    fetch_try(p, fetch);
+}
+
+void partition_wake_fetches(struct partition *p)
+{
+    list_for_each_safe(pos, &p->parked)
+    {
+        struct partition_fetch *fetch = list_entry(pos, struct partition_fetch, link);
+        if (partition_check_leading(p) != 0 || partition_fsm_high_watermark(p->fsm) > fetch->offset) {
+            list_remove(pos);
+            fetch->parked = false;
+            fetch_try(p, fetch);
+        }
+    }
+}
+
+static void cancel_run(struct shard *shard, struct shard_op *op)
+{
+    struct partition_fetch *fetch = container_of(op, struct partition_fetch, cancel);
+    fetch->cancelled = true;
+    if (fetch->parked) {
+        fetch->parked = false;
+        list_remove(&fetch->link);
+        fetch_finish(fetch, 0);
+    }
+    shard_op_complete(op);
+}
+
+void partition_fetch_cancel(struct shards *set, struct partition_fetch *fetch, void (*cancelled)(struct shard_op *op))
+{
+    fetch->cancel.run = cancel_run;
+    fetch->cancel.done = cancelled;
+    shards_submit(set, fetch->group, &fetch->cancel);
+}
+
+/* ---- list offsets --------------------------------------------------------------------------------------------------- */
+
+static void list_finish(struct partition_list_offsets *list, int error)
+{
+    struct partition *p = partition_find(list->op.shard, list->group);
+    list->error = error;
+    if (p != NULL) {
+        partition_fill_where(p, &list->where);
+    }
+    shard_op_complete(&list->op);
+}
+
+/* The batch may begin before the asked time: walk its records. */
+static void list_read_done(struct wal_read *read, int status)
+{
+    struct partition_list_offsets *list = container_of(read, struct partition_list_offsets, read);
+    struct record_iter it;
+    struct record record;
+    int rv = status;
+
+    if (rv == 0) {
+        rv = record_iter_init(&it, read->entries[0]->data, read->entries[0]->length, &list->op.shard->scratch);
+        while (rv == 0 && record_iter_next(&it, &record)) {
+            if (record.timestamp >= list->time_ms) {
+                list->offset = record.offset;
+                list->timestamp_ms = record.timestamp;
+                break;
+            }
+        }
+        for (uint32_t i = 0; i < read->n; i++) {
+            entry_release(read->entries[i]);
+        }
+        free(read->entries);
+        read->entries = NULL;
+        rv = 0; /* records that we cannot open: the batch's first offset stands as the answer */
+    } else if (rv == ERR_NOT_FOUND) {
+        rv = ERR_LEADER_NOT_READY;
+    }
+    list_finish(list, rv);
+}
+
+static void list_by_time(struct partition *p, struct partition_list_offsets *list)
+{
+    uint64_t index = 0;
+    int rv = partition_fsm_find_time(p->fsm, list->time_ms, &list->offset, &index);
+    if (rv == ERR_NOT_FOUND) {
+        list->offset = -1;
+        list_finish(list, 0);
+        return;
+    }
+    list->timestamp_ms = list->time_ms;
+    list->read = (struct wal_read){
+        .group = p->id, .first = index, .n_max = 1, .bytes_max = SHARD_FETCH_BYTES_MAX, .done = list_read_done};
+    if (group_read(p->group, &list->read)) {
+        list_read_done(&list->read, 0);
+    }
+}
+
+static void list_confirmed(struct group_barrier *barrier, int status)
+{
+    struct partition_list_offsets *list = container_of(barrier, struct partition_list_offsets, barrier);
+    struct partition *p = partition_find(list->op.shard, list->group);
+    if (p == NULL || status != 0) {
+        list_finish(list, p == NULL ? ERR_UNKNOWN_TOPIC : ERR_NOT_LEADER);
+        return;
+    }
+    if (list->time_ms == -1) {
+        list->offset = partition_fsm_high_watermark(p->fsm);
+        list_finish(list, 0);
+    } else if (list->time_ms == -2) {
+        list->offset = partition_fsm_log_start(p->fsm);
+        list_finish(list, 0);
+    } else {
+        list_by_time(p, list);
+    }
+}
+
+void partition_list_offsets_run(struct shard *shard, struct shard_op *op)
+{
+    struct partition_list_offsets *list = container_of(op, struct partition_list_offsets, op);
+    struct partition *p = partition_find(shard, list->group);
+    int rv;
+
+    list->offset = -1;
+    list->timestamp_ms = -1;
+    if (p == NULL) {
+        list->error = ERR_UNKNOWN_TOPIC;
+        shard_op_complete(op);
+        return;
+    }
+    rv = partition_check_leading(p);
+    if (rv == 0) {
+        list->barrier.done = list_confirmed;
+        rv = group_barrier(p->group, &list->barrier);
+    }
+    if (rv != 0) {
+        list_finish(list, rv);
+    }
+}

@@ -1,0 +1,77 @@
+/* Inside of node/shard, shared by its files. */
+#ifndef CAIRN_SHARD_INTERNAL_H
+#define CAIRN_SHARD_INTERNAL_H
+
+#include "node/fsm/partition/partition_fsm.h"
+#include "node/shard/partition.h"
+#include "node/shard/shard.h"
+#include "proto/record/record_iter.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define PARTITION_MESSAGE_MAX_BYTES_DEFAULT 1048588u
+
+struct partition {
+    struct shard *shard;
+    struct group *group;
+    struct partition_fsm *fsm;
+    uint64_t id; /* group id */
+    uint64_t replica;
+    uint32_t message_max_bytes;
+    bool leading;
+    bool ready;
+    bool failed;
+    uint64_t term;
+    struct list duplicates; /* struct partition_produce: their original is in flight */
+    struct list parked;     /* struct partition_fetch */
+    struct list dirty;      /* in the shard's list: somebody who waits here may go on */
+    UT_hash_handle hh;
+};
+
+struct shard {
+    struct env *env;
+    struct shards *set;
+    uint32_t id;
+    struct wal *wal;
+    struct group_host *host;
+    struct partition *partitions;
+    struct list dirty;
+    struct env_hook hook; /* behind the group host's: wakes those who wait */
+    struct wal_recovery recovery;
+    struct codec_scratch scratch; /* for reading times out of batches */
+    struct shard_stats stats;
+};
+
+struct shards {
+    struct env *env;
+    struct shards_ops ops;
+    void *data;
+    struct buf_pool *pool;
+    uint32_t count;
+    uint32_t node;
+    struct shard *shards[SHARDS_MAX];
+    uint32_t closing; /* shards whose log is not closed yet */
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+static inline bool shard_is_hub(const struct shard *shard)
+{
+    return shard->id == 0;
+}
+
+/* Resume every replica that the shard log knows. */
+int partition_resume_all(struct shard *shard) MUST_USE;
+/* End everybody who waits, free all partitions of the shard; @silent: no callbacks (the node is gone). */
+void partition_close_all(struct shard *shard, bool silent);
+/* End of turn: let those who wait on changed partitions go on. */
+void partition_wake_dirty(struct shard *shard);
+void partition_mark_dirty(struct partition *p);
+void partition_fill_where(const struct partition *p, struct partition_where *where);
+/* 0, or why this replica cannot serve as the leader now. */
+int partition_check_leading(const struct partition *p) MUST_USE;
+void partition_wake_duplicates(struct partition *p);
+void partition_wake_fetches(struct partition *p);
+
+#endif
