@@ -1,5 +1,5 @@
-/* Peer links: one outgoing TCP connection to each peer (what we say) and one accepted from it (what it says), frames
- * that carry many groups' messages, one write a peer and turn. Knows nothing of Raft: a message is a group id, an
+/* Peer links: outgoing TCP connections to each peer (what we say) and those accepted from it (what it says), one a lane,
+ * frames that carry many groups' messages, one write a lane and turn. Knows nothing of Raft: a message is a group id, an
  * encoded header and entries. Delivery may fail or be dropped at any time; what Raft needs is repeated by Raft.
  *
  * Loop thread of its env only. */
@@ -52,7 +52,9 @@ struct transport_params {
     struct buf_pool *pool;
     const struct transport_identity *self; /* copied; peer_address is what others are told */
     const char *listen_address;
-    uint64_t receive_max_bytes; /* received and not yet released by the groups, all peers; beyond it data reading pauses */
+    /* Bytes out of @pool beyond which entries are read no further (urgent messages always are). Well above what the caches
+     * that hold on to @pool's buffers keep for good: while nothing is let go, reading goes on at a trickle only. */
+    uint64_t receive_max_bytes;
     const struct transport_ops *ops;
     void *data;
 };
@@ -70,7 +72,7 @@ void transport_set_cluster(struct transport *t, const struct uuid *cluster_id);
 /* Keep a link to @node at @address (connect, back-off with jitter, reconnect). Again with another address: moves.
  * Errors: ERR_BUSY TRANSPORT_PEERS_MAX, ERR_INVALID the address, ERR_NOMEM. */
 int transport_peer_set(struct transport *t, uint32_t node, const char *address) MUST_USE;
-void transport_peer_remove(struct transport *t, uint32_t node);
+void transport_peer_remove(struct transport *t, uint32_t node); /* without a link() call */
 bool transport_peer_up(const struct transport *t, uint32_t node);
 /* Milliseconds since anything came from @node; UINT64_MAX: never. */
 uint64_t transport_peer_silent_ms(const struct transport *t, uint32_t node);
@@ -81,7 +83,9 @@ enum transport_lane {
 };
 
 /* Queue a message for the end of the turn; order is kept within a lane of a peer. Copies @header (<= 2 KiB), takes its own
- * references on the entries. Errors (nothing queued): ERR_CLOSED no link, ERR_BUSY the queue is full, ERR_NOMEM. */
+ * references on the entries. The urgent lane takes no entries.
+ * Errors (nothing queued): ERR_CLOSED no link, ERR_BUSY the queue is full, ERR_TOO_BIG more than a frame may hold,
+ * ERR_INVALID entries on the urgent lane, ERR_NOMEM. */
 int transport_send(struct transport *t, uint32_t node, enum transport_lane lane, uint64_t group, const uint8_t *header,
                    size_t size, struct entry *const *entries, size_t n) MUST_USE;
 int transport_control(struct transport *t, uint32_t node, uint16_t call, const uint8_t *message, size_t size) MUST_USE;
