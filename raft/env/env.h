@@ -68,14 +68,16 @@ struct env_message {
 
 /* Filled by the owner of a connection before reading starts. */
 struct env_conn_callbacks {
-    /* Where the next read goes; *len 0 pauses reading until env_conn_read_start(). */
+    /* Where the next read goes; *len 0 pauses reading until env_conn_read_start(). It may be asked again without a read
+     * in between (nothing had come after all). */
     void (*alloc)(struct env_conn *conn, void *data, uint8_t **base, size_t *len);
     /* @n bytes were read (> 0), or the connection ended: 0 = peer closed its side, < 0 = -(error of err.h). After an
      * end no more reads come; the owner calls env_conn_close(). */
     void (*read)(struct env_conn *conn, void *data, ssize_t n);
 };
 
-/* An asynchronous write: the caller embeds it; iovecs' memory stays untouched until @done. */
+/* An asynchronous write: the caller embeds it. The bytes stay untouched until @done; the array of iovecs is needed in the
+ * call only. Once one write of a connection has failed all later ones do: the owner closes it. */
 struct env_write {
     void (*done)(struct env_write *write, int status); /* exactly once, also on close (ERR_CLOSED) */
     void *impl[40];
@@ -99,7 +101,8 @@ enum env_open_flags {
 
 enum env_sync {
     ENV_SYNC_NONE, /* only written: durable by a later env_file_sync */
-    ENV_SYNC_DATA  /* durable at return (RWF_DSYNC, or write + fdatasync) */
+    ENV_SYNC_DATA  /* these bytes are durable at return (RWF_DSYNC, or write + fdatasync); earlier ENV_SYNC_NONE writes
+                      of the file may not be */
 };
 
 struct env_ops {
@@ -261,24 +264,28 @@ MUST_USE static inline int env_connect(struct env *env, const char *address, env
 #define env_file_size(env, file, size) ((env)->ops->file_size(file, size))
 /* Reads up to the end of the file: *n < size only there. */
 #define env_file_read(env, file, data, size, offset, n) ((env)->ops->file_read(file, data, size, offset, n))
-/* All or an error; the iovecs are not changed. */
+/* All or an error; the iovecs are not changed. After an error other than ERR_NO_SPACE and ERR_TOO_BIG, or a failed sync, the
+ * file's content is not known and every later write and sync fails. */
 #define env_file_write(env, file, iov, n_iov, offset, sync) ((env)->ops->file_write(file, iov, n_iov, offset, sync))
 #define env_file_sync(env, file) ((env)->ops->file_sync(file)) /* once failed stays failed: never retried (ATC'20) */
-/* Size the file; @zero_fill writes zeros (later writes need no metadata), else fallocate. Not durable before sync. */
+/* Grow the file to @size (never shrinks, keeps what is there); @zero_fill writes zeros (later writes need no metadata),
+ * else fallocate. Not durable before sync. */
 #define env_file_allocate(env, file, size, zero_fill) ((env)->ops->file_allocate(file, size, zero_fill))
 #define env_file_truncate(env, file, size) ((env)->ops->file_truncate(file, size))
 #define env_dir_make(env, path) ((env)->ops->dir_make(env, path)) /* ERR_EXISTS when there */
 #define env_dir_list(env, path, each, data) ((env)->ops->dir_list(env, path, each, data)) /* no "." and ".." */
 #define env_dir_sync(env, path) ((env)->ops->dir_sync(env, path)) /* entries made, renamed, unlinked are durable */
 #define env_path_rename(env, from, to) ((env)->ops->path_rename(env, from, to))
-#define env_path_unlink(env, path) ((env)->ops->path_unlink(env, path))
+#define env_path_unlink(env, path) ((env)->ops->path_unlink(env, path)) /* a file or an empty directory */
 #define env_disk_free(env, path, bytes) ((env)->ops->disk_free(env, path, bytes))
 /* ERR_BUSY: another process holds it. */
 #define env_lock_acquire(env, path, out) ((env)->ops->lock_acquire(env, path, out))
 #define env_lock_release(env, lock) ((env)->ops->lock_release(lock))
 
 /* More loops. env_loop_new: its own timers and hooks, the same world; it runs after env_loop_start, which calls @entry
- * on the new thread before the first turn. */
+ * on the new thread before the first turn. A loop that was told to stop first waits for the work it has started, and runs
+ * its `done`; afterwards it runs no callback any more: a message posted to it then is lost, and what is still open is
+ * closed by env_loop_free without telling its owner. */
 #define env_loop_new(env, out) ((env)->ops->loop_new(env, out))
 #define env_loop_start(loop, entry, data) ((loop)->ops->loop_start(loop, entry, data))
 #define env_loop_stop(loop) ((loop)->ops->loop_stop(loop))

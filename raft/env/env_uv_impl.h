@@ -79,6 +79,7 @@ struct env_conn {
     void *data;
     int broken; /* a write that was cut short: every later one fails with this code */
     bool reading;
+    bool in_alloc; /* inside the owner's alloc callback: libuv's handle must not change */
     bool ended; /* the end of reading was reported */
     bool closing;
     env_closed_cb closed;

@@ -62,14 +62,20 @@ int env_uv_conn_adopt(struct env_uv *e, int fd, const struct sockaddr *peer, str
 
 /* ---- reading ---- */
 
+static void on_closed(uv_handle_t *handle);
+
+/* libuv calls the read callback right after this one, so nothing may stop reading in between. A close or stop inside the
+ * owner's alloc is only noted; a buffer without room makes libuv come back with UV_ENOBUFS, where it is carried out. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct env_conn *conn = container_of(handle, struct env_conn, tcp);
     uint8_t *base = NULL;
     size_t len = 0;
+    conn->in_alloc = true;
     conn->callbacks->alloc(conn, conn->data, &base, &len);
+    conn->in_alloc = false;
     if (conn->closing || !conn->reading) {
-        len = 0; /* closed or stopped in there; libuv must not touch the socket now */
+        len = 0;
     }
     buf->base = (char *)base;
     buf->len = len;
@@ -78,11 +84,16 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct env_conn *conn = container_of(stream, struct env_conn, tcp);
-    if (conn->closing || n == 0) {
+    if (n == UV_ENOBUFS) { /* the owner has no room: a pause; or see on_alloc() */
+        if (conn->closing) {
+            uv_close((uv_handle_t *)&conn->tcp, on_closed);
+        } else {
+            conn->reading = false;
+            uv_read_stop(stream);
+        }
         return;
     }
-    if (n == UV_ENOBUFS) { /* the owner has no room: a pause */
-        env_uv_conn_read_stop(conn);
+    if (n == 0) {
         return;
     }
     if (n < 0) {
@@ -101,18 +112,20 @@ void env_uv_conn_read_start(struct env_conn *conn, const struct env_conn_callbac
     if (conn->reading || conn->ended) {
         return;
     }
-    int rv = uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
-    assert(rv == 0); /* only a handle that is not open can refuse */
-    (void)rv;
     conn->reading = true;
+    if (!conn->in_alloc) {
+        int rv = uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
+        assert(rv == 0); /* only a handle that is not open can refuse */
+        (void)rv;
+    }
 }
 
 void env_uv_conn_read_stop(struct env_conn *conn)
 {
-    if (conn->reading) {
+    if (conn->reading && !conn->in_alloc) {
         uv_read_stop((uv_stream_t *)&conn->tcp);
-        conn->reading = false;
     }
+    conn->reading = false;
 }
 
 /* ---- writing ---- */
@@ -240,5 +253,7 @@ void env_uv_conn_close(struct env_conn *conn, env_closed_cb cb, void *data)
     conn->closed = cb;
     conn->closed_data = data;
     conn->closed_deferred.run = run_closed;
-    uv_close((uv_handle_t *)&conn->tcp, on_closed);
+    if (!conn->in_alloc) {
+        uv_close((uv_handle_t *)&conn->tcp, on_closed);
+    }
 }
