@@ -64,6 +64,7 @@ static size_t feed(struct frame_reader *r, const uint8_t *bytes, size_t size)
 
     assert_int_equal(frame_reader_alloc(r, &base, &length), 0);
     assert_true(length > 0);
+    assert_true(r->frame_bytes != 0 || length >= FRAME_READ_ROOM_MIN); /* worth its system call */
     if (length > size) {
         length = size;
     }

@@ -87,6 +87,7 @@ static void round_trip(uint32_t seed, const uint8_t *noise, struct codec_scratch
     struct record_iter it;
     struct record r;
     uint8_t *memory = malloc(CAPACITY);
+    int64_t timestamp_max = 0;
     uint8_t *out;
     size_t size;
 
@@ -98,6 +99,7 @@ static void round_trip(uint32_t seed, const uint8_t *noise, struct codec_scratch
         size_t before = record_builder_size(&b);
 
         *s = sample_make(&seed);
+        timestamp_max = s->timestamp > timestamp_max ? s->timestamp : timestamp_max;
         for (int j = 0; j < s->header_count; j++) {
             headers[j] = (struct record_header){noise + j, noise + s->at, j * 40, j - 1};
         }
@@ -111,6 +113,8 @@ static void round_trip(uint32_t seed, const uint8_t *noise, struct codec_scratch
     assert_int_equal(record_batch_validate(out, size, &limits_default, &h, NULL), 0);
     assert_int_equal(h.count, COUNT);
     assert_int_equal(record_batch_codec(&h), codec);
+    assert_int_equal(h.base_timestamp, samples[0].timestamp);
+    assert_int_equal(h.max_timestamp, timestamp_max);
 
     assert_int_equal(record_iter_init(&it, out, size, scratch), 0);
     for (int i = 0; i < COUNT; i++) {
