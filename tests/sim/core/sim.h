@@ -102,6 +102,7 @@ struct replica {
     uint64_t chain;
     enum core_role role;
     uint64_t term;
+    bool config_dirty;
 };
 
 /* ---- events ---- */

@@ -260,6 +260,9 @@ void check_state(struct world *w, struct replica *r)
     if (term < r->term) {
         violate(w, "term of replica %llu went back", (unsigned long long)r->id);
     }
+    if (term > r->term && !w->term_started[term]) {
+        violate(w, "replica %llu is in term %llu, which no candidate began", (unsigned long long)r->id, (unsigned long long)term);
+    }
     if (role == CORE_LEADER && (r->role != CORE_LEADER || term != r->term)) {
         check_leader(w, r);
     }
