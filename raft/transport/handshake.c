@@ -49,6 +49,9 @@ static void refused(struct link *link, const struct frame *frame)
     }
     if (link->outgoing && link->peer != NULL) {
         link->peer->dials[link->lane].failures += 8; /* straight to the longest back-off */
+        if (t->ops->refused != NULL) {
+            t->ops->refused(t->data, link->node, err, text);
+        }
     }
     link_close(link, "refused by the peer", ERR_REFUSED);
 }

@@ -45,6 +45,8 @@ struct transport_ops {
     /* Does the owner accept this peer? Called for hellos in both directions, after protocol version, node id and boot
      * counter were checked. Otherwise a code of err.h, and @text (ERRMSG_SIZE) is sent to the peer and logged. */
     int (*admit)(void *data, const struct transport_identity *peer, char *text);
+    /* The peer whom we dialled as @node will not have us, and says why. Nothing may be called from inside. May be NULL. */
+    void (*refused)(void *data, uint32_t node, int err, const char *text);
 };
 
 struct transport_params {
