@@ -150,7 +150,12 @@ static void op_done(struct env_message *message)
 
 void shards_submit(struct shards *set, uint64_t group, struct shard_op *op)
 {
-    struct shard *shard = shards_of_group(set, group);
+    shards_submit_to(set, shards_of_group(set, group)->id, op);
+}
+
+void shards_submit_to(struct shards *set, uint32_t id, struct shard_op *op)
+{
+    struct shard *shard = shards_at(set, id);
     op->shard = shard;
     if (shard_is_hub(shard)) {
         op->run(shard, op);

@@ -70,6 +70,7 @@ struct shard *shards_of_group(struct shards *set, uint64_t group);
 
 /* Hub thread. */
 void shards_submit(struct shards *set, uint64_t group, struct shard_op *op);
+void shards_submit_to(struct shards *set, uint32_t shard, struct shard_op *op);
 /* The shard's thread. */
 void shard_op_complete(struct shard_op *op);
 

@@ -1,0 +1,29 @@
+/* Inside of node/service, shared by its files. */
+#ifndef CAIRN_SERVICE_INTERNAL_H
+#define CAIRN_SERVICE_INTERNAL_H
+
+#include "node/service/service.h"
+
+#define SERVICE_SWEEP_MS 250 /* how often produce requests are looked at for their time limit */
+
+struct service {
+    struct env *env;
+    struct control *control;
+    const char *version;
+    uint64_t started_ms;
+    struct list producing; /* struct service_produce, unanswered */
+    struct timer sweep;
+    int64_t producer_next; /* [next, end): ids left of the block */
+    int64_t producer_end;
+    bool allocating;
+    struct control_proposal allocation;
+    struct list initializing; /* struct service_init_producer */
+};
+
+/* The group of a partition. 0, or ERR_UNKNOWN_TOPIC (retriable: the read model may lag). */
+int service_find_group(const struct service *s, const struct uuid *topic_id, uint32_t partition, uint64_t *group) MUST_USE;
+/* The leader that this node has heard of, where the local replica could not say. */
+void service_complete_where(const struct service *s, uint64_t group, struct partition_where *where);
+void service_sweep(struct timer *timer);
+
+#endif
