@@ -40,15 +40,38 @@ struct group_host_params {
     void *data;
 };
 
+/* Its end-of-turn hook stands in front of those of the wal and of the transport, whichever was opened first: what groups
+ * queue leaves in the same turn. Errors: ERR_NOMEM. */
 int group_host_open(const struct group_host_params *params, struct group_host **out) MUST_USE;
-/* All groups stop (pending proposals end with ERR_SHUTDOWN or ERR_UNKNOWN_OUTCOME); the wal stays the caller's. */
+/* All groups stop (pending proposals end with ERR_SHUTDOWN or ERR_UNKNOWN_OUTCOME, inside this call); the wal stays the
+ * caller's and must stay until what it holds for the groups has come back (wal_close). */
 void group_host_close(struct group_host *host);
-void group_host_abandon(struct group_host *host); /* frees without callbacks: the node has crashed (simulation) */
+/* Frees without callbacks: the node has crashed (simulation). After wal_abandon(), and before the pool goes. */
+void group_host_abandon(struct group_host *host);
 /* A message of @node for @group. Unknown groups: counted, dropped. */
 void group_host_receive(struct group_host *host, uint32_t node, uint64_t group, const uint8_t *header, size_t size,
                         struct entry **entries, size_t n);
 struct group *group_host_find(struct group_host *host, uint64_t group);
 void group_host_each(struct group_host *host, void (*each)(void *data, struct group *g), void *data);
+
+struct group_host_stats {
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t unknown_group;     /* dropped */
+    uint64_t malformed;         /* dropped: bytes, or fields that cannot be */
+    uint64_t misdirected;       /* dropped: another replica is meant, or its sender does not live on that node */
+    uint64_t not_open;          /* dropped: the group is being made or loaded, or has failed */
+    uint64_t installs_dropped;  /* snapshot installs: not in this version */
+    uint64_t sends_dropped;     /* no link, a full queue, an entry that was replaced meanwhile */
+    uint64_t entries_applied;
+    uint64_t submits;
+    uint64_t proposals;
+    uint64_t barriers;          /* entries proposed for waiters */
+    uint64_t reads;             /* of the shard log, for peers and for applying */
+    uint64_t stalls;            /* the loop stood still longer than an election timeout */
+    uint64_t reopened;          /* cores opened anew after an error */
+};
+void group_host_stats(const struct group_host *host, struct group_host_stats *stats);
 
 /* ---- the state machine above ------------------------------------------------------------------------------------ */
 
@@ -86,7 +109,8 @@ struct group_params {
 int group_found(struct group_host *host, const struct group_params *params, struct group **out) MUST_USE;
 int group_join(struct group_host *host, const struct group_params *params, struct group **out) MUST_USE;
 int group_resume(struct group_host *host, const struct group_params *params, struct group **out) MUST_USE;
-/* Stop and free; pending proposals end as in group_host_close. Its records stay. Not from inside its callbacks. */
+/* Stop and free; leadership ends and pending proposals end as in group_host_close, inside this call. Its records stay. Not
+ * from inside its callbacks. */
 void group_close(struct group *g);
 /* Stop, and write the tombstone. @done runs when that is durable. */
 void group_delete(struct group *g, void (*done)(void *data), void *data);
