@@ -85,6 +85,7 @@ struct service_fetch {
     uint32_t pending; /* ops and cancellations under way, and one while submitting */
     bool cancelling;
     struct timer timer;
+    struct list link; /* the caller's */
     struct service_fetch_part parts[];
 };
 struct service_fetch *service_fetch_new(uint32_t parts) MUST_USE;

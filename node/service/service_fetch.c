@@ -11,6 +11,7 @@ struct service_fetch *service_fetch_new(uint32_t parts)
         return NULL;
     }
     f->n = parts;
+    list_init(&f->link);
     return f;
 }
 
