@@ -1,0 +1,327 @@
+/* One connection: bytes to frames to the session, answers to one write a turn. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/conn/conn_internal.h"
+
+static void mark_dirty(struct conn *conn)
+{
+    if (list_empty(&conn->dirty)) {
+        list_push_back(&conn->conns->dirty, &conn->dirty);
+        env_wake(conn->conns->env);
+    }
+}
+
+/* ---- end ------------------------------------------------------------------------------------------------------------ */
+
+static void drop_responses(struct list *responses)
+{
+    struct list *pos;
+    while ((pos = list_pop_front(responses)) != NULL) {
+        native_response_release(list_entry(pos, struct native_response, link));
+    }
+}
+
+void conn_free(struct conn *conn)
+{
+    drop_responses(&conn->out);
+    drop_responses(&conn->writing);
+    list_remove(&conn->link);
+    list_remove(&conn->dirty);
+    list_remove(&conn->paused);
+    frame_reader_close(&conn->reader);
+    free(conn);
+}
+
+static void maybe_free(struct conn *conn)
+{
+    struct conns *c = conn->conns;
+    if (conn->socket_gone && conn->session_idle) {
+        conn_free(conn);
+        conns_ended(c);
+    }
+}
+
+static void socket_closed(void *data)
+{
+    struct conn *conn = data;
+    conn->socket_gone = true;
+    maybe_free(conn);
+}
+
+static void session_idle(struct native_session *session)
+{
+    struct conn *conn = container_of(session, struct conn, session);
+    conn->session_idle = true;
+    maybe_free(conn);
+}
+
+void conn_close(struct conn *conn, const char *reason)
+{
+    struct conns *c = conn->conns;
+    char quoted[ERRMSG_SIZE];
+
+    if (conn->closed) {
+        return;
+    }
+    conn->closed = true;
+    if (reason != NULL) {
+        log_event(c->env->logger, LOG_WARN, "client_closed", "peer=%s client=%s reason=%s",
+                  env_conn_peer(c->env, conn->socket), conn->session.client[0] == '\0' ? "-" : conn->session.client,
+                  log_quote(quoted, sizeof quoted, reason));
+    }
+    list_remove(&conn->link);
+    list_remove(&conn->dirty);
+    list_remove(&conn->paused);
+    c->stats.open--;
+    c->ending++;
+    conn->session_idle = native_session_close(&conn->session);
+    env_conn_close(c->env, conn->socket, socket_closed, conn);
+}
+
+/* ---- in ------------------------------------------------------------------------------------------------------------- */
+
+static bool over_budget(const struct conns *c)
+{
+    return buf_pool_bytes_out(c->params.pool) > c->params.memory_max_bytes;
+}
+
+/* Its own backlog: it sends more than it reads the answers of. */
+static bool backlogged(const struct conn *conn)
+{
+    return conn->out_bytes > CONN_OUT_MAX_BYTES || conn->session.requests >= NATIVE_REQUESTS_MAX;
+}
+
+/* Give the session what is complete, unless it has enough on its hands. */
+static void feed_session(struct conn *conn)
+{
+    char errmsg[ERRMSG_SIZE];
+    char reason[ERRMSG_SIZE + 32];
+    struct frame frame;
+    int rv;
+
+    while (!conn->closed && !backlogged(conn) && frame_reader_next(&conn->reader, &frame)) {
+        errmsg[0] = '\0';
+        rv = native_session_receive(&conn->session, &frame, errmsg);
+        if (rv != 0) {
+            conn->conns->stats.malformed++;
+            snprintf(reason, sizeof reason, "malformed: %s", errmsg);
+            conn_close(conn, reason);
+            return;
+        }
+    }
+    if (conn->closed) {
+        return;
+    }
+    rv = frame_reader_error(&conn->reader);
+    if (rv != 0) {
+        conn->conns->stats.malformed++;
+        snprintf(reason, sizeof reason, "%s: not a frame of this protocol",
+                 rv == ERR_TOO_BIG ? "a length above the limit" : err_text(rv));
+        conn_close(conn, reason);
+        return;
+    }
+    if (!frame_reader_partial(&conn->reader)) {
+        conn->frame_ms = 0;
+    } else if (conn->frame_ms == 0) {
+        conn->frame_ms = conn->last_ms;
+    }
+}
+
+static void on_alloc(struct env_conn *socket, void *data, uint8_t **base, size_t *len)
+{
+    struct conn *conn = data;
+    int rv;
+
+    *len = 0;
+    feed_session(conn); /* frames that stood complete while there was a backlog come first */
+    if (conn->closed) {
+        return;
+    }
+    if (backlogged(conn) || over_budget(conn->conns)) {
+        conn->reading = false;
+        conn->conns->stats.paused++;
+        if (list_empty(&conn->paused)) {
+            list_push_back(&conn->conns->paused, &conn->paused);
+        }
+        env_wake(conn->conns->env);
+        return;
+    }
+    rv = frame_reader_alloc(&conn->reader, base, len);
+    if (rv != 0) {
+        *len = 0;
+        conn_close(conn, "out of memory for its request");
+    }
+}
+
+static void on_read(struct env_conn *socket, void *data, ssize_t n)
+{
+    struct conn *conn = data;
+
+    if (n <= 0) {
+        conn_close(conn, n == 0 && frame_reader_partial(&conn->reader) ? "ended inside a frame" : NULL);
+        return;
+    }
+    conn->last_ms = env_now_ms(conn->conns->env);
+    conn->conns->stats.bytes_in += (uint64_t)n;
+    frame_reader_commit(&conn->reader, (size_t)n);
+    feed_session(conn);
+}
+
+static const struct env_conn_callbacks conn_callbacks = {
+    .alloc = on_alloc,
+    .read = on_read,
+};
+
+/* ---- out ------------------------------------------------------------------------------------------------------------- */
+
+static void session_send(struct native_session *session, struct native_response *r)
+{
+    struct conn *conn = container_of(session, struct conn, session);
+    conn->out_bytes += r->bytes;
+    list_push_back(&conn->out, &r->link);
+    mark_dirty(conn);
+}
+
+static void written(struct env_write *write, int status)
+{
+    struct conn *conn = container_of(write, struct conn, write);
+    struct list *pos;
+
+    conn->write_busy = false;
+    while ((pos = list_pop_front(&conn->writing)) != NULL) {
+        struct native_response *r = list_entry(pos, struct native_response, link);
+        if (r == conn->partial && status == 0) {
+            list_push_front(&conn->out, &r->link);
+            continue;
+        }
+        conn->out_bytes -= r->bytes;
+        conn->conns->stats.bytes_out += status == 0 ? r->bytes : 0;
+        native_response_release(r);
+    }
+    if (conn->closed) {
+        return;
+    }
+    if (status != 0) {
+        conn_close(conn, NULL);
+        return;
+    }
+    conn->last_ms = env_now_ms(conn->conns->env);
+    mark_dirty(conn); /* more to send, or room to read again */
+}
+
+/* Gather the answers of this turn into one write. */
+static void flush(struct conn *conn)
+{
+    uint32_t n = 0;
+    struct list *pos;
+
+    if (conn->write_busy || list_empty(&conn->out)) {
+        return;
+    }
+    while (n < CONN_BATCH_IOV && (pos = list_pop_front(&conn->out)) != NULL) {
+        struct native_response *r = list_entry(pos, struct native_response, link);
+        uint32_t i = r == conn->partial ? conn->partial_iov : 0;
+        while (i < r->n_iov && n < CONN_BATCH_IOV) {
+            conn->iov[n++] = r->iov[i++];
+        }
+        list_push_back(&conn->writing, &r->link);
+        conn->partial = i < r->n_iov ? r : NULL;
+        conn->partial_iov = i;
+    }
+    conn->write_busy = true;
+    env_conn_write(conn->conns->env, conn->socket, &conn->write, conn->iov, n);
+}
+
+/* ---- turns and time ---------------------------------------------------------------------------------------------------- */
+
+static void go_on(struct conn *conn)
+{
+    if (conn->closed) {
+        return;
+    }
+    feed_session(conn); /* frames that stood complete while there was a backlog */
+    if (!conn->closed && !conn->reading && !backlogged(conn) && !over_budget(conn->conns)) {
+        conn->reading = true;
+        list_remove(&conn->paused);
+        env_conn_read_start(conn->conns->env, conn->socket, &conn_callbacks, conn);
+    }
+}
+
+void conn_turn(struct env_hook *hook)
+{
+    struct conns *c = container_of(hook, struct conns, hook);
+    struct list dirty;
+    struct list *pos;
+
+    list_init(&dirty);
+    list_splice_back(&dirty, &c->dirty);
+    while ((pos = list_pop_front(&dirty)) != NULL) {
+        struct conn *conn = list_entry(pos, struct conn, dirty);
+        flush(conn);
+        go_on(conn);
+    }
+    if (!list_empty(&c->paused) && !over_budget(c)) {
+        list_for_each_safe(at, &c->paused)
+        {
+            go_on(list_entry(at, struct conn, paused));
+        }
+    }
+}
+
+void conn_sweep(struct timer *timer)
+{
+    struct conns *c = container_of(timer, struct conns, sweep);
+    uint64_t now_ms = env_now_ms(c->env);
+    list_for_each_safe(pos, &c->open)
+    {
+        struct conn *conn = list_entry(pos, struct conn, link);
+        if (conn->frame_ms != 0 && conn->reading && now_ms - conn->last_ms > CONN_STALL_TIMEOUT_MS) {
+            c->stats.timed_out++;
+            conn_close(conn, "stands inside a frame without going on");
+        } else if (c->params.idle_timeout_ms != 0 && conn->session.requests == 0 && list_empty(&conn->out) &&
+                   now_ms - conn->last_ms > c->params.idle_timeout_ms) {
+            c->stats.timed_out++;
+            conn_close(conn, "idle");
+        } else if (conn->frame_ms == 0 && now_ms - conn->last_ms > CONN_SWEEP_MS && conn->reading) {
+            frame_reader_trim(&conn->reader);
+        }
+    }
+    /* The budget may have been freed by others than clients. */
+    env_wake(c->env);
+    env_timer_start(c->env, timer, CONN_SWEEP_MS);
+}
+
+void conn_accept(struct env_listener *listener, void *data, struct env_conn *socket)
+{
+    const struct frame_limits limits = {FRAME_MESSAGE_MAX, CONN_PAYLOAD_MAX_BYTES};
+    struct conn_listener *l = data;
+    struct conns *c = l->conns;
+    struct conn *conn;
+
+    c->stats.accepted++;
+    if (c->service == NULL || c->stats.open >= c->params.connections_max || (conn = calloc(1, sizeof *conn)) == NULL) {
+        c->stats.refused++;
+        env_conn_close(c->env, socket, NULL, NULL);
+        return;
+    }
+    conn->conns = c;
+    conn->socket = socket;
+    conn->last_ms = env_now_ms(c->env);
+    conn->write.done = written;
+    list_init(&conn->link);
+    list_init(&conn->dirty);
+    list_init(&conn->paused);
+    list_init(&conn->out);
+    list_init(&conn->writing);
+    frame_reader_init(&conn->reader, c->params.pool, &limits, 0);
+    native_session_init(&conn->session, c->service, l->name);
+    conn->session.send = session_send;
+    conn->session.idle = session_idle;
+    list_push_back(&c->open, &conn->link);
+    c->stats.open++;
+    conn->reading = true;
+    env_conn_read_start(c->env, socket, &conn_callbacks, conn);
+}

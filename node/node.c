@@ -1,0 +1,159 @@
+#include "node/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL_KEEP_MAX_BYTES (256u << 20) /* freed buffers kept for reuse */
+
+struct node {
+    struct env *env;
+    struct buf_pool *pool;
+    struct conns *conns;
+    struct control *control;
+    struct service *service;
+    char addresses[METADATA_LISTENERS_MAX][ENV_ADDRESS_MAX];
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* Bind first: a busy port must be said before anything is written to the disk. */
+static int listen_all(struct node *n, const struct node_params *params, struct control_params *control, char *errmsg)
+{
+    for (uint32_t i = 0; i < params->n_listeners; i++) {
+        const struct conn_listener_params *l = &params->listeners[i];
+        struct control_listener *told = &control->listeners[i];
+        int rv = conns_listen(n->conns, l, errmsg);
+        if (rv != 0) {
+            return rv;
+        }
+        snprintf(n->addresses[i], sizeof n->addresses[i], "%s", conns_address(n->conns, i));
+        snprintf(told->name, sizeof told->name, "%s", l->name);
+        snprintf(told->address, sizeof told->address, "%s",
+                 l->advertised[0] != '\0' ? l->advertised : n->addresses[i]);
+    }
+    control->n_listeners = params->n_listeners;
+    return 0;
+}
+
+int node_open(const struct node_params *params, struct node **out, char *errmsg)
+{
+    struct conns_params conns_params = {
+        .env = params->env,
+        .memory_max_bytes = params->memory_max_bytes,
+        .connections_max = params->connections_max,
+        .idle_timeout_ms = params->idle_timeout_ms,
+    };
+    struct control_params *control_params = malloc(sizeof *control_params);
+    struct node *n = calloc(1, sizeof *n);
+    int rv = ERR_NOMEM;
+
+    snprintf(errmsg, ERRMSG_SIZE, "%s", err_text(ERR_NOMEM));
+    if (n == NULL || control_params == NULL) {
+        goto err;
+    }
+    *control_params = params->control;
+    n->env = params->env;
+    n->pool = buf_pool_new(POOL_KEEP_MAX_BYTES);
+    if (n->pool == NULL) {
+        goto err;
+    }
+    conns_params.pool = n->pool;
+    n->conns = conns_new(&conns_params);
+    if (n->conns == NULL) {
+        goto err_after_pool;
+    }
+    rv = listen_all(n, params, control_params, errmsg);
+    if (rv != 0) {
+        goto err_after_conns;
+    }
+    control_params->env = params->env;
+    control_params->pool = n->pool;
+    rv = control_open(control_params, &n->control, errmsg);
+    if (rv != 0) {
+        goto err_after_conns;
+    }
+    n->service = service_new(n->env, n->control, params->version);
+    if (n->service == NULL) {
+        control_abandon(n->control);
+        rv = ERR_NOMEM;
+        goto err_after_conns;
+    }
+    /* Answers are written behind everything that makes them in the same turn. */
+    conns_hook_last(n->conns);
+    conns_serve(n->conns, n->service);
+    free(control_params);
+    *out = n;
+    return 0;
+err_after_conns:
+    conns_abandon(n->conns);
+err_after_pool:
+    buf_pool_free(n->pool);
+err:
+    free(n);
+    free(control_params);
+    return rv;
+}
+
+void node_on_refused(struct node *n, void (*cb)(void *data, int err, const char *text), void *data)
+{
+    control_on_refused(n->control, cb, data);
+}
+
+/* ---- stop: doors first, so that nobody waits for what will not come; then leaderships; then the logs ------------------- */
+
+static void control_closed(void *data)
+{
+    struct node *n = data;
+    void (*closed)(void *data) = n->closed;
+    void *closed_data = n->closed_data;
+    service_free(n->service);
+    buf_pool_free(n->pool);
+    free(n);
+    closed(closed_data);
+}
+
+static void conns_closed(void *data)
+{
+    struct node *n = data;
+    control_close(n->control, control_closed, n);
+}
+
+/* Clients are served (and told of the new leaders) while leaderships move. */
+static void handed_over(void *data)
+{
+    struct node *n = data;
+    conns_close(n->conns, conns_closed, n);
+}
+
+void node_stop(struct node *n, uint32_t limit_ms, void (*closed)(void *data), void *data)
+{
+    n->closed = closed;
+    n->closed_data = data;
+    log_event(n->env->logger, LOG_INFO, "node_stopping", "node=%u limit_ms=%u", control_node(n->control), limit_ms);
+    control_hand_over(n->control, limit_ms, handed_over, n);
+}
+
+void node_abandon(struct node *n)
+{
+    conns_abandon(n->conns);
+    control_abandon(n->control);
+    service_free(n->service);
+    buf_pool_free(n->pool);
+    free(n);
+}
+
+struct control *node_control(struct node *n)
+{
+    return n->control;
+}
+
+struct service *node_service(struct node *n)
+{
+    return n->service;
+}
+
+const char *node_listener_address(const struct node *n, uint32_t i)
+{
+    return n->addresses[i];
+}
