@@ -10,6 +10,74 @@
 
 #include "tests/unit/env/loop_fixture.h"
 
+/* ---- between env and the kernel: calls cut short, interrupted, failing ---- */
+
+static struct {
+    size_t bytes_max;  /* a call moves no more than this; 0: any */
+    unsigned calls;
+    int fail_flags;    /* a write with these flags fails with EOPNOTSUPP */
+    int fdatasync_errno;
+    unsigned syncs;
+} kernel;
+
+ssize_t __real_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
+ssize_t __real_pread(int fd, void *data, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size, off_t offset);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+/* Every third call is interrupted. */
+static bool interrupted(void)
+{
+    if (kernel.calls++ % 3 == 2 && kernel.bytes_max != 0) {
+        errno = EINTR;
+        return true;
+    }
+    return false;
+}
+
+ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+    struct iovec cut[ENV_IOV_MAX];
+    size_t left = kernel.bytes_max;
+    int i;
+    if ((flags & kernel.fail_flags) != 0) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    if (interrupted()) {
+        return -1;
+    }
+    if (left == 0) {
+        return __real_pwritev2(fd, iov, n, offset, flags);
+    }
+    for (i = 0; i < n && left > 0; i++) {
+        cut[i] = iov[i];
+        cut[i].iov_len = iov[i].iov_len < left ? iov[i].iov_len : left;
+        left -= cut[i].iov_len;
+    }
+    return __real_pwritev2(fd, cut, i, offset, flags);
+}
+
+ssize_t __wrap_pread(int fd, void *data, size_t size, off_t offset)
+{
+    if (interrupted()) {
+        return -1;
+    }
+    return __real_pread(fd, data, kernel.bytes_max != 0 && size > kernel.bytes_max ? kernel.bytes_max : size, offset);
+}
+
+int __wrap_fdatasync(int fd)
+{
+    kernel.syncs++;
+    if (kernel.fdatasync_errno != 0) {
+        errno = kernel.fdatasync_errno;
+        return -1;
+    }
+    return __real_fdatasync(fd);
+}
+
 struct fixture {
     struct loop_fixture *loop;
     struct env *env;
@@ -21,6 +89,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
+    memset(&kernel, 0, sizeof kernel);
     loop_setup(state);
     f->loop = *state;
     f->env = f->loop->env;
@@ -137,6 +206,61 @@ static void write_of_many_iovecs_leaves_them_unchanged(void **state)
     free(copy);
 }
 
+static void calls_cut_short_and_interrupted_go_on(void **state)
+{
+    struct fixture *f = *state;
+    enum { N = 200 };
+    uint8_t bytes[N * 10];
+    uint8_t back[N * 10];
+    struct iovec iov[N];
+    size_t n;
+    for (int i = 0; i < N * 10; i++) {
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    for (int i = 0; i < N; i++) {
+        iov[i] = (struct iovec){bytes + i * 10, 10};
+    }
+    for (size_t bytes_max = 1; bytes_max < 40; bytes_max += 6) {
+        struct env_file *file = open_new(f, ENV_OPEN_TRUNCATE);
+        kernel.bytes_max = bytes_max;
+        assert_int_equal(env_file_write(f->env, file, iov, N, 5, ENV_SYNC_NONE), 0);
+        memset(back, 0, sizeof back);
+        assert_int_equal(env_file_read(f->env, file, back, sizeof back, 5, &n), 0);
+        assert_int_equal(n, sizeof back);
+        assert_memory_equal(back, bytes, sizeof back);
+        env_file_close(f->env, file);
+    }
+}
+
+static void without_dsync_a_synced_write_is_write_and_sync(void **state)
+{
+    struct fixture *f = *state;
+    struct iovec iov = {f->dir, 10};
+    struct env_file *file = open_new(f, 0);
+    assert_int_equal(env_file_write(f->env, file, &iov, 1, 0, ENV_SYNC_DATA), 0);
+    assert_int_equal(kernel.syncs, 0);
+    kernel.fail_flags = RWF_DSYNC;
+    assert_int_equal(env_file_write(f->env, file, &iov, 1, 10, ENV_SYNC_DATA), 0);
+    assert_int_equal(kernel.syncs, 1);
+    assert_int_equal(size_of(f, file), 20);
+    env_file_close(f->env, file);
+}
+
+static void a_failed_sync_is_never_retried(void **state)
+{
+    struct fixture *f = *state;
+    struct iovec iov = {f->dir, 10};
+    struct env_file *file = open_new(f, 0);
+    put(f, file, "abc", 0);
+    kernel.fdatasync_errno = EIO;
+    assert_int_equal(env_file_sync(f->env, file), ERR_IO);
+    kernel.fdatasync_errno = 0;
+    assert_int_equal(env_file_sync(f->env, file), ERR_IO);
+    assert_int_equal(env_file_write(f->env, file, &iov, 1, 0, ENV_SYNC_DATA), ERR_IO);
+    assert_int_equal(kernel.syncs, 1);
+    env_file_close(f->env, file);
+}
+
 static void synced_write_and_sync_succeed(void **state)
 {
     struct fixture *f = *state;
@@ -165,8 +289,10 @@ static void direct_files_read_and_write_aligned(void **state)
     /* A tail that is not aligned ends the read, it is not an error. */
     assert_int_equal(env_file_truncate(f->env, file, ENV_DIRECT_ALIGN + 100), 0);
     memset(block, 0, 4 * ENV_DIRECT_ALIGN);
+    kernel.calls = 0;
     assert_int_equal(env_file_read(f->env, file, block, 4 * ENV_DIRECT_ALIGN, 0, &n), 0);
     assert_int_equal(n, ENV_DIRECT_ALIGN + 100);
+    assert_int_equal(kernel.calls, 1); /* a second, unaligned call would lose O_DIRECT */
     assert_int_equal(block[n - 1], 'x');
     env_file_close(f->env, file);
     free(block);
@@ -340,6 +466,9 @@ int main(void)
         T(open_flags_do_what_they_say),
         T(read_is_short_at_the_end_of_the_file_only),
         T(write_of_many_iovecs_leaves_them_unchanged),
+        T(calls_cut_short_and_interrupted_go_on),
+        T(without_dsync_a_synced_write_is_write_and_sync),
+        T(a_failed_sync_is_never_retried),
         T(synced_write_and_sync_succeed),
         T(direct_files_read_and_write_aligned),
         T(allocate_grows_and_keeps_content),

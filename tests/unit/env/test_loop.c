@@ -156,6 +156,26 @@ static void timers_fire_in_order_and_not_early(void **state)
     assert_true(env_now_ns(f->env) - begin_ns >= 30 * 1000000u);
 }
 
+static void count_turn(struct env_hook *hook)
+{
+    container_of(hook, struct step, hook)->left++;
+}
+
+static void waiting_for_a_timer_blocks(void **state)
+{
+    struct loop_fixture *f = *state;
+    struct step turns, end;
+    step_init(&turns, f->env, "");
+    step_init(&end, f->env, "");
+    turns.hook.run = count_turn;
+    end.left = 1;
+    env_hook_add(f->env, &turns.hook);
+    env_timer_start(f->env, &end.timer, 50);
+    loop_run(f);
+    assert_in_range(turns.left, 1, 8);
+    env_hook_remove(&turns.hook);
+}
+
 static void start_from_hook(struct env_hook *hook)
 {
     struct step *s = container_of(hook, struct step, hook);
@@ -595,6 +615,7 @@ int main(void)
         loop_test(a_hook_may_remove_itself_and_the_next),
         loop_test(wake_from_a_hook_never_lets_the_loop_block),
         loop_test(timers_fire_in_order_and_not_early),
+        loop_test(waiting_for_a_timer_blocks),
         loop_test(a_timer_started_by_a_hook_fires),
         loop_test(random_bits_differ_between_loops),
         loop_test(messages_of_many_threads_arrive_once_and_in_order),
