@@ -70,6 +70,7 @@ void sim_node_start(struct sim_node *node, const struct sim_program *program)
     if (!node->powered) {
         node->powered = true;
         node->mono_offset_ns = sim_rng_range(&world->rng, SIM_S, 100000 * SIM_S);
+        sim_net_powered(node);
     }
     node->running = true;
     node->paused = false;

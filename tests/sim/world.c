@@ -23,7 +23,7 @@ void sim_params_default(struct sim_params *params)
                 .split_ppm = 150000,
                 .reset_ppm = 0,
                 .stall_timeout_ns = 20 * SIM_S,
-                .connect_timeout_ns = 10 * SIM_S},
+                .connect_timeout_ns = ENV_CONNECT_TIMEOUT_MS * SIM_MS},
         .loop = {.wake_max_ns = 10 * SIM_US,
                  .event_ns = 1 * SIM_US,
                  .post_max_ns = 20 * SIM_US,

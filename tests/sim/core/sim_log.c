@@ -29,8 +29,11 @@ void simlog_truncate(struct simlog *log, uint64_t first)
 void simlog_append(struct simlog *log, struct entry *entry)
 {
     simlog_truncate(log, entry->index);
-    if (log->n == 0 && (entry->index < log->first || log->first == 0)) {
+    if (log->n == 0 && entry->index < log->first) {
         log->first = entry->index;
+    }
+    if (entry->index != log->first + log->n) {
+        abort(); /* a gap: our own mistake */
     }
     if (log->n == log->size) {
         log->size = log->size == 0 ? 64 : log->size * 2;

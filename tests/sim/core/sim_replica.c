@@ -181,6 +181,11 @@ static void on_persist(struct core *core, const struct core_write *from)
     }
     if (from->n > 0) {
         check_placed(w, r, from);
+        if (violated(w)) {
+            free(write->snap);
+            free(write);
+            return;
+        }
     }
     for (size_t i = 0; i < from->n; i++) {
         struct entry *e = from->entries[i];
@@ -297,7 +302,7 @@ static void discard_short_log(struct replica *r)
 {
     uint64_t index = r->disk.snap.meta.index;
     const struct entry *e = simlog_at(&r->disk.log, index);
-    if (index == 0 || r->disk.log.n == 0) {
+    if (index == 0) {
         return;
     }
     if (simlog_last(&r->disk.log) < index || (e != NULL && e->term != r->disk.snap.meta.term)) {
