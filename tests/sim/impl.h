@@ -297,6 +297,7 @@ void sim_conn_write(struct env_conn *conn, struct env_write *write, const struct
 const char *sim_conn_peer(struct env_conn *conn);
 void sim_conn_close(struct env_conn *conn, env_closed_cb cb, void *data);
 void sim_net_node_ends(struct sim_node *node, enum sim_end how); /* its listeners and connections */
+void sim_net_loop_ends(struct sim_loop *loop);  /* as an orderly end, for one loop of it */
 void sim_net_powered(struct sim_node *node); /* on again */
 void sim_net_free(struct sim_world *world);
 

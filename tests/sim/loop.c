@@ -415,6 +415,7 @@ static void op_loop_free(struct env *env)
     }
     assert(!sim_in_turn(loop) && loop != loop->node->main);
     sim_work_finish(loop);
+    sim_net_loop_ends(loop);
     sim_events_discard(loop->world, match_loop, loop);
     sim_loop_free(loop);
 }

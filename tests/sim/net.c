@@ -408,7 +408,7 @@ static void point_abandon(struct sim_point *point, enum sim_end how)
 
 void sim_net_node_ends(struct sim_node *node, enum sim_end how)
 {
-    sim_listeners_close_all(node);
+    sim_listeners_close_all(node, NULL);
     list_for_each_safe(l, &node->world->pairs)
     {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
@@ -416,6 +416,21 @@ void sim_net_node_ends(struct sim_node *node, enum sim_end how)
         for (int i = 0; i < 2 && pair->id == id; i++) {
             if (pair->points[i].node == node) {
                 point_abandon(&pair->points[i], how);
+            }
+        }
+    }
+}
+
+void sim_net_loop_ends(struct sim_loop *loop)
+{
+    sim_listeners_close_all(loop->node, loop);
+    list_for_each_safe(l, &loop->world->pairs)
+    {
+        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
+        uint64_t id = pair->id;
+        for (int i = 0; i < 2 && pair->id == id; i++) {
+            if (pair->points[i].loop == loop) {
+                point_abandon(&pair->points[i], SIM_END_EXIT);
             }
         }
     }

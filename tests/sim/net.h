@@ -103,6 +103,6 @@ void sim_point_fail_writes(struct sim_point *point, int error);
 void sim_conn_new(struct sim_point *point);
 
 /* ---- net_connect.c ---- */
-void sim_listeners_close_all(struct sim_node *node);
+void sim_listeners_close_all(struct sim_node *node, struct sim_loop *loop); /* of @loop; NULL: of all */
 
 #endif

@@ -67,6 +67,9 @@ static bool read_once(struct sim_point *point)
         point->reading = false;
         return false;
     }
+    if (sim_rng_chance(&world->rng, world->params.net.split_ppm / 16)) {
+        return true; /* asked for memory, and then nothing had come after all */
+    }
     size_t n = in->arrived - in->read < len ? (size_t)(in->arrived - in->read) : len;
     if (n > 1 && sim_rng_chance(&world->rng, world->params.net.split_ppm / 4)) {
         n = 1 + sim_rng_below(&world->rng, n - 1);

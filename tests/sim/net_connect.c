@@ -107,11 +107,15 @@ void sim_listener_close(struct env_listener *listener)
     free(listener);
 }
 
-void sim_listeners_close_all(struct sim_node *node)
+void sim_listeners_close_all(struct sim_node *node, struct sim_loop *loop)
 {
-    struct list *l;
-    while ((l = list_pop_front(&node->listeners)) != NULL) {
-        free(list_entry(l, struct env_listener, link));
+    list_for_each_safe(l, &node->listeners)
+    {
+        struct env_listener *listener = list_entry(l, struct env_listener, link);
+        if (loop == NULL || listener->loop == loop) {
+            list_remove(l);
+            free(listener);
+        }
     }
 }
 

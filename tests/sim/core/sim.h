@@ -89,6 +89,7 @@ struct replica {
     uint64_t offset;    /* of its clock to world time */
     uint64_t paused_to; /* no events are handled before */
     uint64_t timer_at;
+    uint64_t disk_ms; /* of this one's disk */
 
     struct disk disk;
     struct disk_write *queue, **queue_tail; /* given to persist(), not durable */
@@ -133,6 +134,7 @@ struct swarm {
     double p_crash, p_partition, p_heal, p_submit, p_snapshot, p_change, p_transfer, p_pause, p_early_tick, p_read_late;
     double p_clock_back;
     uint64_t restart_ms;
+    uint32_t election_ms;
     uint64_t actor_ms; /* mean between two deeds */
     unsigned burst;
     uint32_t inflight;
@@ -159,6 +161,7 @@ struct world {
     uint32_t rules_off;
     bool trace;
     bool healing;
+    bool submitting;
     uint64_t now;
     uint64_t order;
     uint64_t steps;
@@ -172,6 +175,7 @@ struct world {
     /* oracles */
     uint64_t leader_of_term[TERMS_MAX];
     bool term_started[TERMS_MAX];
+    uint64_t append_at[REPLICAS_MAX + 1][REPLICAS_MAX + 1]; /* last AppendEntries from, to */
     struct committed *committed; /* [index] */
     size_t committed_n, committed_size;
     struct placed *placed; /* open addressing */
@@ -220,6 +224,7 @@ void act_snapshot(struct world *w, struct replica *r);
 
 /* sim_replica.c */
 void replica_start(struct world *w, struct replica *r);
+void replica_config(const struct replica *r, struct core_config *out); /* the newest that its log knows */
 void replica_crash(struct world *w, struct replica *r);
 void replica_free(struct replica *r);
 void replica_clock(struct world *w, struct replica *r);

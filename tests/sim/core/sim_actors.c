@@ -40,6 +40,7 @@ void swarm_draw(struct world *w)
     s->p_clock_back = PICK(r, 0, 0, 0.02);
     s->burst = (unsigned)PICK(r, 1, 3, 10, 40);
     s->inflight = (uint32_t)PICK(r, 3, 16, 64, 512);
+    s->election_ms = (uint32_t)PICK(r, 800, 800, 200, 80);
     s->trailing = (uint64_t)PICK(r, 0, 2, 20);
 }
 
@@ -62,7 +63,9 @@ bool act_submit(struct world *w, struct replica *r, size_t n)
         buf_release(buf);
     }
     replica_clock(w, r);
+    w->submitting = true;
     rv = core_submit(r->core, entries, n);
+    w->submitting = false;
     for (size_t i = 0; i < n; i++) {
         entry_release(entries[i]);
     }
@@ -211,6 +214,11 @@ static void act_partition(struct world *w)
 static void act_crash(struct world *w)
 {
     struct replica *r = any_replica(w);
+    for (unsigned i = 1; i <= w->n_replicas; i++) { /* rather in the middle of an install */
+        if (w->replicas[i].up && core_installing(w->replicas[i].core) && rng_chance(&w->rng, 0.7)) {
+            r = &w->replicas[i];
+        }
+    }
     if (!r->up) {
         return;
     }

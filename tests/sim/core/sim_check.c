@@ -313,27 +313,22 @@ void check_send(struct world *w, struct replica *r, const struct core_message *m
     if (m->type == CORE_APPEND_RESULT) {
         check_result(w, r, m);
     }
+    if (m->type == CORE_APPEND) {
+        uint64_t *last = &w->append_at[m->from][m->to];
+        if (w->submitting && m->append.n == 0 && *last + w->swarm.election_ms / 8 > w->now) {
+            violate(w, "a submit makes replica %llu send empty messages", (unsigned long long)r->id);
+        }
+        *last = w->now;
+    }
 }
 
 /* The newest configuration in the log is the one in force. */
 void check_config(struct world *w, struct replica *r)
 {
-    const struct core_config *in_force = core_config(r->core);
-    struct core_config expected = r->snap.meta.config;
+    struct core_config expected;
 
-    for (size_t i = r->mem.n; i > 0; i--) {
-        const struct entry *e = r->mem.entries[i - 1];
-        if (e->index <= r->snap.meta.config_index) {
-            break;
-        }
-        if (e->kind == ENTRY_CHANGE) {
-            if (core_config_decode(e->data, e->length, &expected) != 0) {
-                violate(w, "configuration does not decode");
-            }
-            break;
-        }
-    }
-    if (!core_installing(r->core) && !core_config_equal(in_force, &expected)) {
+    replica_config(r, &expected);
+    if (!core_installing(r->core) && !core_config_equal(core_config(r->core), &expected)) {
         violate(w, "configuration in force at replica %llu is not the newest in its log", (unsigned long long)r->id);
     }
 }

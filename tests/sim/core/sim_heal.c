@@ -20,6 +20,12 @@ static bool leader_ready(struct world *w, uint64_t unused)
     return world_leader(w) != NULL;
 }
 
+static bool committed_all(struct world *w, uint64_t least)
+{
+    struct replica *leader = world_leader(w);
+    return leader != NULL && core_commit(leader->core) >= least && core_commit(leader->core) == core_last(leader->core);
+}
+
 /* All members of the leader's configuration have applied its whole log. */
 static bool converged(struct world *w, uint64_t least)
 {
@@ -32,6 +38,9 @@ static bool converged(struct world *w, uint64_t least)
     config = core_config(leader->core);
     for (uint32_t i = 0; i < config->n; i++) {
         const struct replica *r = world_replica(w, config->members[i].id);
+        if (r->stopped) {
+            continue;
+        }
         if (!r->up || r->applied != core_commit(leader->core) || core_stored(r->core) != core_last(leader->core)) {
             return false;
         }
@@ -124,16 +133,18 @@ static int promote(struct world *w, struct replica *leader, uint64_t id)
     return rv == ERR_EXISTS ? 0 : rv;
 }
 
-/* Somebody else than the leader, so that a hand-over is not part of it. */
+/* A member that is gone, if any; never the leader, so that a hand-over is not part of it. */
 static int remove_one(struct world *w, struct replica *leader, uint64_t unused)
 {
     const struct core_config *config = core_config(leader->core);
+    uint64_t victim = 0;
     for (uint32_t i = 0; i < config->n; i++) {
-        if (config->members[i].id != leader->id) {
-            return core_change(leader->core, CORE_REMOVE, config->members[i].id, NULL, NULL);
+        uint64_t id = config->members[i].id;
+        if (id != leader->id && (victim == 0 || world_replica(w, id)->stopped)) {
+            victim = id;
         }
     }
-    return ERR_NOT_FOUND;
+    return victim == 0 ? ERR_NOT_FOUND : core_change(leader->core, CORE_REMOVE, victim, NULL, NULL);
 }
 
 static int hand_over(struct world *w, struct replica *leader, uint64_t unused)
@@ -151,13 +162,47 @@ static bool other_leads(struct world *w, uint64_t old)
     return leader != NULL && leader->id != old;
 }
 
-static void end_faults(struct world *w)
+/* Every configuration that any log knows would keep a majority of its voters without @down. */
+static bool majority_without(struct world *w, uint32_t down)
+{
+    for (unsigned i = 1; i <= w->n_replicas; i++) {
+        struct core_config config;
+        unsigned up = 0;
+        replica_config(&w->replicas[i], &config);
+        for (uint32_t j = 0; j < config.n; j++) {
+            up += config.members[j].role == CORE_VOTER && (down & (1u << config.members[j].id)) == 0;
+        }
+        if (config.n > 0 && up <= core_config_voters(&config) / 2) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A minority that stays away for the first stages, or for good. */
+static uint32_t draw_absent(struct world *w)
+{
+    uint32_t down = 0;
+    for (unsigned tries = 0; tries < 4 && w->n_replicas > 0; tries++) {
+        uint32_t next = down | (1u << (1 + rng_below(&w->rng, w->n_replicas)));
+        if (rng_chance(&w->rng, 0.5) && majority_without(w, next)) {
+            down = next;
+        }
+    }
+    return down;
+}
+
+static void end_faults(struct world *w, uint32_t absent)
 {
     w->healing = true;
     TRACE(w, "--- all faults end");
     memset(w->blocked, 0, sizeof w->blocked);
     for (unsigned i = 1; i <= w->n_replicas && !violated(w); i++) {
         struct replica *r = &w->replicas[i];
+        if ((absent & (1u << i)) != 0) {
+            replica_crash(w, r);
+            continue;
+        }
         if (r->paused_to > w->now) {
             r->paused_to = w->now;
             r->timer_at = 0; /* what was put off is armed again by the next call */
@@ -200,30 +245,80 @@ static bool change_members(struct world *w)
     return attempt(w, "nobody could be removed", remove_one, 0) && settle(w, "not level after a removal");
 }
 
-void world_heal(struct world *w)
+/* With a bare majority first, then with all (but those that are gone for good). */
+static bool serve_again(struct world *w)
 {
-    uint64_t old;
+    uint32_t absent = draw_absent(w);
 
-    end_faults(w);
+    end_faults(w, absent);
     if (violated(w)) {
-        return;
+        return false;
     }
     if (!run_until(w, leader_ready, 0)) {
         stalled(w, "no leader");
+        return false;
+    }
+    if (absent == 0) {
+        return true;
+    }
+    if (!attempt(w, "nothing could be submitted", submit_one, 0)) {
+        return false;
+    }
+    if (!run_until(w, committed_all, w->committed_n)) {
+        stalled(w, "a majority does not commit");
+        return false;
+    }
+    for (unsigned i = 1; i <= w->n_replicas && !violated(w); i++) {
+        struct replica *r = &w->replicas[i];
+        if ((absent & (1u << i)) == 0) {
+            continue;
+        }
+        r->boot++;
+        if (rng_chance(&w->rng, 0.2)) {
+            r->stopped = true;
+        } else {
+            replica_start(w, r);
+        }
+    }
+    return !violated(w);
+}
+
+/* Under load: the one to take over does not have everything yet. */
+static bool hand_over_under_load(struct world *w)
+{
+    uint64_t old;
+    size_t burst = w->swarm.inflight < 8 ? 1 : 2;
+
+    for (int i = 0; i < 3; i++) {
+        struct replica *leader = world_leader(w);
+        if (leader != NULL && !violated(w)) {
+            act_submit(w, leader, burst);
+        }
+    }
+    if (!run_until(w, leader_ready, 0)) {
+        stalled(w, "no leader under load");
+        return false;
+    }
+    old = world_leader(w)->id;
+    if (!attempt(w, "no hand-over could begin", hand_over, 0)) {
+        return false;
+    }
+    if (!run_until(w, other_leads, old)) {
+        stalled(w, "leadership not handed over");
+        return false;
+    }
+    return true;
+}
+
+void world_heal(struct world *w)
+{
+    if (!serve_again(w)) {
         return;
     }
     if (!attempt(w, "nothing could be submitted", submit_one, 0) || !settle(w, "not level")) {
         return;
     }
-    if (!change_members(w)) {
-        return;
-    }
-    old = world_leader(w)->id;
-    if (!attempt(w, "no hand-over could begin", hand_over, 0)) {
-        return;
-    }
-    if (!run_until(w, other_leads, old)) {
-        stalled(w, "leadership not handed over");
+    if (!change_members(w) || !hand_over_under_load(w)) {
         return;
     }
     if (attempt(w, "nothing could be submitted after the hand-over", submit_one, 0)) {

@@ -33,7 +33,7 @@ void replica_queue(struct world *w, struct replica *r, struct disk_write *write)
 
 void replica_flush_begin(struct world *w, struct replica *r)
 {
-    uint64_t delay = 1 + rng_below(&w->rng, w->swarm.disk_ms);
+    uint64_t delay = 1 + rng_below(&w->rng, w->healing ? 3 : r->disk_ms);
     struct disk_write *last = r->queue;
 
     if (last == NULL) {
@@ -232,6 +232,20 @@ const struct core_ops replica_ops = {on_persist, on_send, on_commit, on_state};
 
 /* ---- life ---- */
 
+void replica_config(const struct replica *r, struct core_config *out)
+{
+    const struct simlog *log = r->up ? &r->mem : &r->disk.log;
+    const struct simsnap *snap = r->up ? &r->snap : &r->disk.snap;
+
+    *out = snap->meta.config;
+    for (size_t i = log->n; i > 0 && log->entries[i - 1]->index > snap->meta.config_index; i--) {
+        const struct entry *e = log->entries[i - 1];
+        if (e->kind == ENTRY_CHANGE && core_config_decode(e->data, e->length, out) == 0) {
+            return;
+        }
+    }
+}
+
 void replica_clock(struct world *w, struct replica *r)
 {
     uint64_t now = w->now + r->offset;
@@ -331,6 +345,8 @@ void replica_start(struct world *w, struct replica *r)
     start.random_seed = (uint32_t)rng_next(&w->rng);
     start.now_ms = &r->clock;
     start.inflight_entries = w->swarm.inflight;
+    start.election_timeout_ms = w->swarm.election_ms;
+    start.heartbeat_ms = w->swarm.election_ms / 4;
     start.term = r->disk.term;
     start.vote = r->disk.vote;
     start.snapshot = r->disk.snap.meta.index > 0 ? &r->disk.snap.meta : NULL;

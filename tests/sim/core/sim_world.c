@@ -74,6 +74,7 @@ struct replica *world_spawn(struct world *w)
     r->queue_tail = &r->queue;
     simlog_reset(&r->mem, 1);
     simlog_reset(&r->disk.log, 1);
+    r->disk_ms = rng_chance(&w->rng, 0.3) ? 2000 : w->swarm.disk_ms;
     return r;
 }
 
