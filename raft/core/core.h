@@ -156,13 +156,14 @@ int core_barrier(struct core *core, uint64_t *index) MUST_USE;
 enum core_change_kind {
     CORE_ADD_LEARNER = 1,
     CORE_PROMOTE, /* a learner that has caught up (core_catch_up) becomes a voter */
-    CORE_REMOVE   /* voter or learner; a leader that removes itself steps down when that commits */
+    CORE_REMOVE   /* voter or learner, not the leader itself (core_transfer first) */
 };
 
 /* Propose one membership change; *index (may be NULL) is where it stands. @address is for CORE_ADD_LEARNER.
  * Errors: ERR_NOT_LEADER; ERR_LEADER_NOT_READY no entry of this term is committed yet (wait for the barrier);
  * ERR_BUSY another change or catch-up runs, or a hand-over, or the learner has not caught up; ERR_EXISTS, ERR_NOT_FOUND;
- * ERR_REFUSED a group with a single voter cannot be changed, nor become one (grow by copying); ERR_INVALID; ERR_TOO_BIG
+ * ERR_REFUSED a group with a single voter cannot be changed, nor become one (grow by copying), and a leader does not remove
+ * itself; ERR_INVALID; ERR_TOO_BIG
  * CORE_MEMBERS_MAX; ERR_NOMEM; ERR_SHUTDOWN. */
 int core_change(struct core *core, enum core_change_kind kind, uint64_t replica, const char *address, uint64_t *index) MUST_USE;
 

@@ -51,9 +51,6 @@ int core_write_out(struct core *core, struct core_write *write)
 {
     struct core_pending_write pending;
 
-    for (size_t i = 0; i < write->n; i++) {
-        assert(write->entries[i]->index == write->first + i && write->entries[i]->term != 0);
-    }
     clamp_pending(core, write);
     if (write->n > 0) {
         core_changes_truncate(core, write->first);

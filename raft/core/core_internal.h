@@ -15,6 +15,12 @@
 #define CORE_RESULT_VERSION 2
 #define CORE_FEATURE_CAPACITY 1
 
+/* Parts of a rule that have a switch of their own. */
+#define RULE_LONE_VOTER 26    /* of 16: no change from or to a single voter */
+#define RULE_SELF_REMOVE 27   /* of 16: a leader does not remove itself */
+#define RULE_SETTLE_CHANGE 29 /* of 9: a change in the log means that the one before it is committed */
+#define RULE_QUIET_SUBMIT 31  /* of 21: no empty message to a follower that is full, other than as heartbeat */
+
 #ifdef CAIRN_CORE_RULE_SWITCHES
 /* Off-switches are for the simulation alone: it shows what each rule is good for. */
 #define RULE(core, number) (((core)->rules_off & (UINT32_C(1) << (number))) == 0)
@@ -53,6 +59,7 @@ struct core {
     bool busy;          /* inside one of our calls: up-calls must not move the core */
     bool step_failed;   /* raft_step() itself returned an error */
     bool vote_as_voter; /* rule 15, for the next step */
+    bool proposing;     /* inside RAFT_SUBMIT */
 #ifdef CAIRN_CORE_RULE_SWITCHES
     uint32_t rules_off;
 #endif
@@ -76,6 +83,10 @@ struct core {
     struct core_config config; /* copy of libraft's current one */
     uint64_t config_seen[2];   /* its committed and uncommitted index at the copy */
     bool config_stale;
+    struct core_sent {
+        uint64_t id;
+        uint64_t at;
+    } sent[CORE_MEMBERS_MAX]; /* when members, by place, were last sent an AppendEntries */
     struct core_change_record *changes; /* in the log above the snapshot, by rising index */
     uint32_t changes_n, changes_size;
     uint64_t change_applied; /* last one fed back as RAFT_CONFIGURATION */

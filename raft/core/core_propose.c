@@ -47,7 +47,9 @@ int core_propose(struct core *core, struct entry **entries, size_t n)
     given.shadow = shadow;
     given.entries = entries;
     given.n = n;
+    core->proposing = true;
     rv = core_step(core, &event, &given, NULL);
+    core->proposing = false;
     if (shadow != stack) {
         raft_free(shadow);
     }
@@ -178,7 +180,7 @@ static int changed_config(const struct core *core, enum core_change_kind kind, u
     size_t at;
 
     *out = core->config;
-    if (core_config_voters(out) < 2 && RULE(core, 16)) {
+    if (core_config_voters(out) < 2 && RULE(core, RULE_LONE_VOTER)) {
         return ERR_REFUSED; /* a lone voter elects itself without a new term */
     }
     if (kind == CORE_ADD_LEARNER) {
@@ -198,9 +200,14 @@ static int changed_config(const struct core *core, enum core_change_kind kind, u
     if (kind != CORE_REMOVE) {
         return ERR_INVALID;
     }
+    if (replica == core->raft.id && RULE(core, RULE_SELF_REMOVE)) {
+        /* Its log would be the longest and have itself as no member: it would not stand for election, and not vote for
+         * the others, who may still need its vote (dissertation 4.2.2; libraft has no answer). */
+        return ERR_REFUSED;
+    }
     out->n--;
     memmove(&out->members[at], &out->members[at + 1], (out->n - at) * sizeof out->members[0]);
-    return core_config_voters(out) < 2 && RULE(core, 16) ? ERR_REFUSED : 0;
+    return core_config_voters(out) < 2 && RULE(core, RULE_LONE_VOTER) ? ERR_REFUSED : 0;
 }
 
 static int change_entry(const struct core_config *config, struct entry **out)

@@ -125,9 +125,16 @@ static int collect_entries(struct core *core, const struct raft_update *update, 
         core->barrier_due = false;
         return 0;
     }
-    assert(given != NULL && update->entries.batch >= given->shadow);
+    if (given == NULL || update->entries.batch < given->shadow || update->entries.batch + write->n > given->shadow + given->n) {
+        return core_fail(core);
+    }
     write->entries = given->entries + (update->entries.batch - given->shadow);
-    assert(write->entries + write->n <= given->entries + given->n);
+    /* What libraft believes an entry's place to be is checked once more before it goes to disk. */
+    for (size_t i = 0; i < write->n; i++) {
+        if (write->entries[i]->index != write->first + i || write->entries[i]->term == 0) {
+            return core_fail(core);
+        }
+    }
     return 0;
 }
 

@@ -193,7 +193,7 @@ static int settle_changes(struct core *core, const struct append *a, uint32_t at
         return rv;
     }
     uncommitted = core->raft.configuration_uncommitted_index;
-    if (uncommitted == 0 || uncommitted >= a->entries[at]->index) {
+    if (uncommitted == 0 || uncommitted >= a->entries[at]->index || !RULE(core, RULE_SETTLE_CHANGE)) {
         return 0;
     }
     for (uint32_t i = 0; i < core->changes_n; i++) {

@@ -3,11 +3,34 @@
 
 #include "raft/core/core_internal.h"
 
+/* Rule 21, for one slow follower while the others commit: libraft sends it an empty message with every submit. Heartbeats
+ * go out all the same, at most half a beat late. */
+static bool too_soon(struct core *core, uint64_t to, bool empty)
+{
+    for (uint32_t i = 0; i < core->config.n; i++) {
+        if (core->config.members[i].id == to) {
+            struct core_sent *sent = &core->sent[i];
+            if (empty && core->proposing && sent->id == to && sent->at + core->raft.heartbeat_timeout / 2 > core->now &&
+                RULE(core, RULE_QUIET_SUBMIT)) {
+                return true;
+            }
+            sent->id = to;
+            sent->at = core->now;
+            return false;
+        }
+    }
+    return false;
+}
+
 /* Terms are copied now, not when the message leaves (rule 3); many terms make several messages. */
 static void send_append(struct core *core, struct core_message *m, const struct raft_append_entries *from)
 {
     struct core_append *a = &m->append;
     uint32_t left = from->n_entries;
+
+    if (too_soon(core, m->to, left == 0)) {
+        return;
+    }
 
     m->type = CORE_APPEND;
     m->version = from->version;

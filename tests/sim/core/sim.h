@@ -148,6 +148,7 @@ struct counts {
 
 struct committed {
     uint64_t term, content, chain;
+    uint64_t by_term; /* of the leader that committed it */
 };
 
 struct placed { /* (index, term) -> what a leader put there */
@@ -175,7 +176,7 @@ struct world {
     /* oracles */
     uint64_t leader_of_term[TERMS_MAX];
     bool term_started[TERMS_MAX];
-    uint64_t append_at[REPLICAS_MAX + 1][REPLICAS_MAX + 1]; /* last AppendEntries from, to */
+    uint64_t append_at[REPLICAS_MAX + 1][REPLICAS_MAX + 1]; /* last empty one out of a submit: from, to */
     struct committed *committed; /* [index] */
     size_t committed_n, committed_size;
     struct placed *placed; /* open addressing */

@@ -209,6 +209,7 @@ void check_apply(struct world *w, struct replica *r)
             c->term = e->term;
             c->content = entry_content(e);
             c->chain = r->chain;
+            c->by_term = core_term(r->core);
         } else if (c->term != e->term || c->content != entry_content(e)) {
             violate(w, "committed entry changed: index %llu was term %llu, replica %llu applies term %llu",
                     (unsigned long long)index, (unsigned long long)c->term, (unsigned long long)r->id, (unsigned long long)e->term);
@@ -239,7 +240,7 @@ static void check_leader(struct world *w, struct replica *r)
     }
     w->leader_of_term[term] = r->id;
     for (uint64_t i = core_first(r->core); i < w->committed_n; i++) {
-        if (w->committed[i].term < term && core_term_at(r->core, i) != w->committed[i].term) {
+        if (w->committed[i].by_term < term && core_term_at(r->core, i) != w->committed[i].term) {
             violate(w, "leader completeness: replica %llu leads term %llu without committed entry %llu of term %llu",
                     (unsigned long long)r->id, (unsigned long long)term, (unsigned long long)i,
                     (unsigned long long)w->committed[i].term);
@@ -313,9 +314,9 @@ void check_send(struct world *w, struct replica *r, const struct core_message *m
     if (m->type == CORE_APPEND_RESULT) {
         check_result(w, r, m);
     }
-    if (m->type == CORE_APPEND) {
+    if (m->type == CORE_APPEND && m->append.n == 0 && w->submitting) {
         uint64_t *last = &w->append_at[m->from][m->to];
-        if (w->submitting && m->append.n == 0 && *last + w->swarm.election_ms / 8 > w->now) {
+        if (*last + w->swarm.election_ms / 8 > w->now) {
             violate(w, "a submit makes replica %llu send empty messages", (unsigned long long)r->id);
         }
         *last = w->now;

@@ -201,6 +201,7 @@ static void end_faults(struct world *w, uint32_t absent)
         struct replica *r = &w->replicas[i];
         if ((absent & (1u << i)) != 0) {
             replica_crash(w, r);
+            r->boot++; /* a restart that was under way does not come */
             continue;
         }
         if (r->paused_to > w->now) {

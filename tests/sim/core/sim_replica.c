@@ -376,6 +376,7 @@ void replica_start(struct world *w, struct replica *r)
     r->term = r->disk.term;
     r->up = true;
     r->timer_at = 0;
+    memset(w->append_at[r->id], 0, sizeof w->append_at[r->id]);
     r->config_dirty = true;
     if (r->snap.meta.index > 0) {
         r->applied = r->snap.meta.index;
