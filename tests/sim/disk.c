@@ -11,7 +11,7 @@
 enum crash_mode { CRASH_DROP, CRASH_KEEP, CRASH_PREFIX, CRASH_MIXED, CRASH_MODES };
 
 #define REWRITE_WRITEBACK_PPM 60000 /* a page rewritten while dirty: how often its older version reached the platter */
-#define FREE_PAGES_MAX 65536
+#define FREE_PAGES_MAX 8192
 
 static void *grow(void *v, size_t *capacity, size_t need, size_t item)
 {

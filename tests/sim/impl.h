@@ -148,6 +148,7 @@ struct sim_world {
     struct sim_loop *current;  /* its loop, or the loop that a worker works for */
     uint64_t worker_charge_ns; /* what the worker's calls have cost so far */
     jmp_buf *guard;            /* where a fatal call unwinds to */
+    void *guard_frame;         /* and where the stack was there */
 
     struct sim_node *nodes[SIM_NODES_MAX];
     size_t n_nodes;
@@ -297,6 +298,7 @@ void sim_conn_write(struct env_conn *conn, struct env_write *write, const struct
 const char *sim_conn_peer(struct env_conn *conn);
 void sim_conn_close(struct env_conn *conn, env_closed_cb cb, void *data);
 void sim_net_node_ends(struct sim_node *node, enum sim_end how); /* its listeners and connections */
+void sim_net_forget_writes(struct sim_node *node); /* while their memory is there */
 void sim_net_loop_ends(struct sim_loop *loop);  /* as an orderly end, for one loop of it */
 void sim_net_powered(struct sim_node *node); /* on again */
 void sim_net_free(struct sim_world *world);

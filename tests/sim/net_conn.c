@@ -250,6 +250,22 @@ void sim_point_fail_writes(struct sim_point *point, int error)
     }
 }
 
+void sim_net_forget_writes(struct sim_node *node)
+{
+    list_for_each(l, &node->world->pairs)
+    {
+        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
+        for (int i = 0; i < 2; i++) {
+            while (pair->points[i].node == node && !list_empty(&pair->points[i].writes)) {
+                struct sim_write *w = list_entry(list_pop_front(&pair->points[i].writes), struct sim_write, link);
+                if (w->iov != w->own) {
+                    free(w->iov);
+                }
+            }
+        }
+    }
+}
+
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
 const char *sim_conn_peer(struct env_conn *conn)

@@ -119,13 +119,16 @@ void sim_node_finish(struct sim_node *node)
     {
         timers_close(&list_entry(l, struct sim_loop, link)->env.timers); /* while their memory is there */
     }
+    sim_net_forget_writes(node);
     if (node->program.ended != NULL) {
         node->program.ended(node, how, node->program.data);
     }
     sim_net_node_ends(node, how);
     sim_files_close_all(node);
     while (!list_empty(&node->loops)) {
-        sim_loop_free(list_entry(node->loops.next, struct sim_loop, link));
+        struct sim_loop *loop = list_entry(node->loops.next, struct sim_loop, link);
+        loop->env.timers.size = 0; /* what `ended` may have started is gone */
+        sim_loop_free(loop);
     }
     node->main = NULL;
     node->running = false;

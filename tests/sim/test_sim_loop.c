@@ -308,6 +308,67 @@ static void a_second_loop_talks_to_the_first(void **state)
     sim_world_free(world);
 }
 
+/* A loop that goes with work and messages outstanding carries them out first, as the real one does. */
+static void free_message(struct env_message *message)
+{
+    free(message);
+}
+
+static void busy_entry(struct env *loop, void *data)
+{
+    struct prog *p = data;
+    for (size_t i = 0; i < 4; i++) {
+        p->works[i].run = run_work;
+        p->works[i].done = done_work;
+        p->works[i].impl[7] = (void *)i;
+        env_work(loop, i & 1 ? ENV_QUEUE_POOL : ENV_QUEUE_WRITER, &p->works[i]);
+    }
+    for (int i = 0; i < 300; i++) {
+        struct env_message *m = malloc(sizeof(*m) + sizeof(p));
+        m->run = free_message;
+        env_post(loop, m);
+    }
+    env_loop_stop(loop);
+    trace(p, 's');
+}
+
+static void free_busy(struct timer *timer)
+{
+    struct prog *p = container_of(timer, struct prog, timers[0]);
+    env_loop_free(child_of(p));
+    trace(p, 'x');
+}
+
+static void start_busy(struct env *env, void *data)
+{
+    struct prog *p = data;
+    struct env *child;
+    prog_init(p, env);
+    assert_int_equal(env_loop_new(env, &child), 0);
+    assert_int_equal(env_loop_start(child, busy_entry, p), 0);
+    p->messages[0].next = (void *)child;
+    timer_init(&p->timers[0], free_busy);
+    env_timer_start(env, &p->timers[0], 1);
+}
+
+static void a_stopped_loop_finishes_its_work(void **state)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct sim_world *world = sim_world_new(seed, NULL);
+        struct prog p;
+        boot(world, &p, start_busy);
+        sim_world_run_until(world, SIM_S);
+        assert_int_equal(strlen(p.trace), 6);
+        assert_int_equal(p.trace[0], 's');
+        assert_int_equal(p.trace[5], 'x');
+        for (const char *c = "abcd"; *c != '\0'; c++) {
+            assert_non_null(strchr(p.trace, *c));
+        }
+        assert_true(strchr(p.trace, 'a') < strchr(p.trace, 'c')); /* the writer's */
+        sim_world_free(world);
+    }
+}
+
 /* ---- determinism ---- */
 
 static void random_fire(struct timer *timer)
@@ -380,6 +441,7 @@ int main(void)
         cmocka_unit_test(fatal_ends_the_program_and_it_starts_again),
         cmocka_unit_test(stopping_the_first_loop_ends_the_program),
         cmocka_unit_test(a_second_loop_talks_to_the_first),
+        cmocka_unit_test(a_stopped_loop_finishes_its_work),
         cmocka_unit_test(one_seed_is_one_run),
         cmocka_unit_test(wall_clock_jumps_and_drifts_the_other_does_not),
     };

@@ -152,7 +152,7 @@ static void peer_init(struct peer *p, size_t out_size, bool echo)
     p->in_capacity = BIG + 1;
     p->in = malloc(p->in_capacity);
     p->out_size = out_size;
-    p->out = malloc(out_size + 1);
+    p->out = calloc(1, out_size + 16);
     p->echo = echo;
     for (size_t i = 0; i < out_size; i++) {
         p->out[i] = (uint8_t)(i * 7 + i / 251);

@@ -150,7 +150,23 @@ static bool match_job(const struct sim_event *event, void *data)
     return event->loop == data && (event->kind == SIM_EV_WORK || event->kind == SIM_EV_MESSAGE);
 }
 
-static void take_jobs(struct sim_fifo *fifo, struct sim_loop *loop, struct sim_event **jobs, size_t *n)
+struct jobs {
+    struct sim_event **v;
+    size_t n;
+    size_t capacity;
+};
+
+static void jobs_add(struct jobs *jobs, struct sim_event *event)
+{
+    if (jobs->n == jobs->capacity) {
+        jobs->capacity = jobs->capacity == 0 ? 64 : jobs->capacity * 2;
+        jobs->v = realloc(jobs->v, jobs->capacity * sizeof(struct sim_event *));
+        assert(jobs->v != NULL);
+    }
+    jobs->v[jobs->n++] = event;
+}
+
+static void take_jobs(struct sim_fifo *fifo, struct sim_loop *loop, struct jobs *jobs)
 {
     struct sim_fifo keep;
     struct sim_event *event;
@@ -158,8 +174,7 @@ static void take_jobs(struct sim_fifo *fifo, struct sim_loop *loop, struct sim_e
     sim_fifo_init(&keep);
     while ((event = sim_fifo_pop(fifo)) != NULL) {
         if (match_job(event, loop)) {
-            assert(*n < IN_FLIGHT_MAX);
-            jobs[(*n)++] = event;
+            jobs_add(jobs, event);
         } else {
             sim_fifo_push(&keep, event);
         }
@@ -199,27 +214,30 @@ void sim_work_finish(struct sim_loop *loop)
     struct sim_world *world = loop->world;
     struct sim_loop *current = world->current;
     enum sim_context context = world->context;
-    struct sim_event *jobs[IN_FLIGHT_MAX];
-    size_t n = 0;
+    struct jobs jobs = {NULL, 0, 0};
 
     for (size_t i = 0; i < world->heap_size; i++) {
         struct sim_event *event = world->heap[i].event;
         if (match_job(event, loop)) {
-            assert(n < IN_FLIGHT_MAX);
-            jobs[n] = sim_event_new(world, SIM_EV_WORK);
-            *jobs[n++] = *event; /* the event itself goes with the heap's */
+            struct sim_event *copy = sim_event_new(world, event->kind);
+            *copy = *event; /* the event itself goes with the heap's, its object stays */
+            event->drop = NULL;
+            jobs_add(&jobs, copy);
         }
     }
-    qsort(jobs, n, sizeof(struct sim_event *), event_compare);
-    sim_events_discard(world, match_job, loop);
-    take_jobs(&loop->ready, loop, jobs, &n);
-    take_jobs(&loop->writer, loop, jobs, &n);
-    take_jobs(&loop->node->pool, loop, jobs, &n);
-    for (size_t i = 0; i < n; i++) {
-        world->current = loop;
-        finish_job(loop, jobs[i]);
-        sim_event_free(world, jobs[i]);
+    if (jobs.n > 0) {
+        qsort(jobs.v, jobs.n, sizeof(struct sim_event *), event_compare);
     }
+    sim_events_discard(world, match_job, loop);
+    take_jobs(&loop->ready, loop, &jobs);
+    take_jobs(&loop->writer, loop, &jobs);
+    take_jobs(&loop->node->pool, loop, &jobs);
+    for (size_t i = 0; i < jobs.n; i++) {
+        world->current = loop;
+        finish_job(loop, jobs.v[i]);
+        sim_event_free(world, jobs.v[i]);
+    }
+    free(jobs.v);
     world->current = current;
     world->context = context;
 }
