@@ -115,16 +115,12 @@ static void on_failed(void *data, int err, const char *text)
 {
     struct partition *p = data;
     struct failed_note *note = malloc(sizeof *note);
-    char quoted[ERRMSG_SIZE];
 
     p->failed = true;
     p->leading = false;
     p->ready = false;
     partition_fsm_drop_inflight(p->fsm);
     partition_mark_dirty(p);
-    log_event(p->shard->env->logger, LOG_ERROR, "replica_failed", "group=%llu replica=%llu err=%s text=%s",
-              (unsigned long long)p->id, (unsigned long long)p->replica, err_name(err),
-              log_quote(quoted, sizeof quoted, text));
     if (note != NULL) {
         note->message.run = deliver_failed;
         note->set = p->shard->set;
