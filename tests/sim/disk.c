@@ -408,7 +408,7 @@ int sim_disk_resize(struct sim_disk *disk, struct sim_inode *inode, uint64_t siz
     return 0;
 }
 
-/* ---- power cut -------------------------------------------------------------------------------------------------- */
+/* ---- power cut ------------------------------------------------------------------------------- */
 
 static uint64_t crash_size(struct sim_disk *disk, const struct sim_inode *inode, unsigned mode)
 {

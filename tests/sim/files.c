@@ -52,7 +52,7 @@ static void die(struct sim_loop *loop)
     sim_die(node, node->ops_end == SIM_END_NONE ? SIM_END_KILL : node->ops_end);
 }
 
-/* ---- open files --------------------------------------------------------------------------------------------------- */
+/* ---- open files ------------------------------------------------------------------------------ */
 
 int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_file **out)
 {
@@ -133,7 +133,7 @@ int sim_file_read(struct env_file *file, void *data, size_t size, uint64_t offse
     return 0;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* A write that the program dies in: some part of it, from the beginning, and nothing synced. */
 static void write_and_die(struct env_file *file, const struct iovec *iov, size_t n_iov, uint64_t offset)
@@ -267,7 +267,7 @@ int sim_file_truncate(struct env_file *file, uint64_t size)
     return resize(file, size);
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 enum name_op { NAME_MAKE, NAME_SYNC, NAME_RENAME, NAME_UNLINK };
 
@@ -354,7 +354,7 @@ int sim_disk_free_bytes(struct env *env, const char *path, uint64_t *bytes)
     return 0;
 }
 
-/* ---- locks -------------------------------------------------------------------------------------------------------- */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 int sim_lock_acquire(struct env *env, const char *path, struct env_lock **out)
 {
@@ -371,8 +371,7 @@ int sim_lock_acquire(struct env *env, const char *path, struct env_lock **out)
         }
         sim_file_close(file);
     }
-    list_for_each(l, &node->locks)
-    {
+    list_for_each(l, &node->locks) {
         if (strcmp(list_entry(l, struct env_lock, link)->path, path) == 0) {
             return ERR_BUSY;
         }

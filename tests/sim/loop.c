@@ -43,7 +43,7 @@ static void ignore_leaks_of_stack(const void *to)
 }
 #endif
 
-/* ---- guard ------------------------------------------------------------------------------------------------------- */
+/* ---- guard ----------------------------------------------------------------------------------- */
 
 bool sim_guarded(struct sim_world *world, void (*fn)(void *arg), void *arg)
 {
@@ -96,7 +96,7 @@ void sim_charge(struct sim_loop *loop, uint64_t ns)
     loop->local_ns = (loop->local_ns > world->now ? loop->local_ns : world->now) + ns;
 }
 
-/* ---- turns ------------------------------------------------------------------------------------------------------- */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 static uint64_t mono_ns(const struct sim_loop *loop, uint64_t world_ns)
 {
@@ -285,7 +285,7 @@ void sim_loop_turn(struct sim_loop *loop, void (*first)(struct env *env, void *d
     }
 }
 
-/* ---- clock, random, timers, hooks --------------------------------------------------------------------------------- */
+/* ---- clock, random, timers, hooks ------------------------------------------------------------ */
 
 static uint64_t op_now_ns(struct env *env)
 {
@@ -328,7 +328,7 @@ static void op_wake(struct env *env)
     turn_soon(loop);
 }
 
-/* ---- messages ----------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void message_deliver(struct sim_loop *loop, struct sim_event *event)
 {
@@ -363,7 +363,7 @@ static void op_post(struct env *env, struct env_message *message)
     sim_event_at(world, loop->post_due, event);
 }
 
-/* ---- loops' lives ------------------------------------------------------------------------------------------------- */
+/* ---- loops' lives ---------------------------------------------------------------------------- */
 
 struct sim_loop *sim_loop_new(struct sim_node *node)
 {

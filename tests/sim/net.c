@@ -11,7 +11,7 @@
 
 static void stream_schedule(struct sim_point *point);
 
-/* ---- pairs -------------------------------------------------------------------------------------------------------- */
+/* ---- pairs ----------------------------------------------------------------------------------- */
 
 static void point_reset(struct sim_pair *pair, int side)
 {
@@ -79,7 +79,7 @@ void sim_net_free(struct sim_world *world)
     }
 }
 
-/* ---- the line ----------------------------------------------------------------------------------------------------- */
+/* ---- the line -------------------------------------------------------------------------------- */
 
 uint64_t sim_net_latency(struct sim_world *world, const struct sim_node *from, const struct sim_node *to)
 {
@@ -226,7 +226,7 @@ void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind)
     }
 }
 
-/* ---- arrival ------------------------------------------------------------------------------------------------------ */
+/* ---- arrival --------------------------------------------------------------------------------- */
 
 void sim_point_fail(struct sim_point *point, int error)
 {
@@ -353,8 +353,7 @@ static void stream_schedule(struct sim_point *point)
 
 static void unstall(struct sim_world *world)
 {
-    list_for_each(l, &world->pairs)
-    {
+    list_for_each(l, &world->pairs) {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
         for (int i = 0; i < 2; i++) {
             struct sim_point *point = &pair->points[i];
@@ -369,7 +368,7 @@ static void unstall(struct sim_world *world)
     }
 }
 
-/* ---- ends of programs --------------------------------------------------------------------------------------------- */
+/* ---- ends of programs ------------------------------------------------------------------------ */
 
 /* What the program wrote "after" its end, in the time that its loop was ahead of the world's, was never written. */
 static void cut_the_future(struct sim_point *point)
@@ -409,8 +408,7 @@ static void point_abandon(struct sim_point *point, enum sim_end how)
 void sim_net_node_ends(struct sim_node *node, enum sim_end how)
 {
     sim_listeners_close_all(node, NULL);
-    list_for_each_safe(l, &node->world->pairs)
-    {
+    list_for_each_safe(l, &node->world->pairs) {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
         uint64_t id = pair->id;
         for (int i = 0; i < 2 && pair->id == id; i++) {
@@ -424,8 +422,7 @@ void sim_net_node_ends(struct sim_node *node, enum sim_end how)
 void sim_net_loop_ends(struct sim_loop *loop)
 {
     sim_listeners_close_all(loop->node, loop);
-    list_for_each_safe(l, &loop->world->pairs)
-    {
+    list_for_each_safe(l, &loop->world->pairs) {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
         uint64_t id = pair->id;
         for (int i = 0; i < 2 && pair->id == id; i++) {
@@ -441,7 +438,7 @@ void sim_net_powered(struct sim_node *node)
     unstall(node->world); /* what waits for it is now answered: by a reset */
 }
 
-/* ---- the harness -------------------------------------------------------------------------------------------------- */
+/* ---- the harness ----------------------------------------------------------------------------- */
 
 void sim_net_block(struct sim_world *world, struct sim_node *from, struct sim_node *to, bool blocked)
 {
@@ -476,8 +473,7 @@ void sim_net_slow(struct sim_world *world, struct sim_node *from, struct sim_nod
 
 void sim_net_reset(struct sim_world *world, struct sim_node *a, struct sim_node *b)
 {
-    list_for_each(l, &world->pairs)
-    {
+    list_for_each(l, &world->pairs) {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
         struct sim_node *x = pair->points[0].node;
         struct sim_node *y = pair->points[1].node;

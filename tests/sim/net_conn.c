@@ -25,7 +25,7 @@ static struct sim_point *point_of(const struct sim_event *event)
     return point->pair->id == event->value ? point : NULL;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool has_news(const struct sim_point *point)
 {
@@ -126,7 +126,7 @@ void sim_conn_read_stop(struct env_conn *conn)
     conn->point->reading = false;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void write_deliver(struct sim_loop *loop, struct sim_event *event)
 {
@@ -252,8 +252,7 @@ void sim_point_fail_writes(struct sim_point *point, int error)
 
 void sim_net_forget_writes(struct sim_node *node)
 {
-    list_for_each(l, &node->world->pairs)
-    {
+    list_for_each(l, &node->world->pairs) {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
         for (int i = 0; i < 2; i++) {
             while (pair->points[i].node == node && !list_empty(&pair->points[i].writes)) {
@@ -266,7 +265,7 @@ void sim_net_forget_writes(struct sim_node *node)
     }
 }
 
-/* ---- closing ------------------------------------------------------------------------------------------------------ */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 const char *sim_conn_peer(struct env_conn *conn)
 {

@@ -45,12 +45,11 @@ static bool means_itself(const char *host)
            strcmp(host, "[::1]") == 0 || strcmp(host, "[::]") == 0;
 }
 
-/* ---- listening ---------------------------------------------------------------------------------------------------- */
+/* ---- listening ------------------------------------------------------------------------------- */
 
 static struct env_listener *listener_find(const struct sim_node *node, unsigned port)
 {
-    list_for_each(l, &node->listeners)
-    {
+    list_for_each(l, &node->listeners) {
         struct env_listener *listener = list_entry(l, struct env_listener, link);
         if (listener->port == port) {
             return listener;
@@ -109,8 +108,7 @@ void sim_listener_close(struct env_listener *listener)
 
 void sim_listeners_close_all(struct sim_node *node, struct sim_loop *loop)
 {
-    list_for_each_safe(l, &node->listeners)
-    {
+    list_for_each_safe(l, &node->listeners) {
         struct env_listener *listener = list_entry(l, struct env_listener, link);
         if (loop == NULL || listener->loop == loop) {
             list_remove(l);
@@ -119,7 +117,7 @@ void sim_listeners_close_all(struct sim_node *node, struct sim_loop *loop)
     }
 }
 
-/* ---- connecting --------------------------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 static void connect_drop(struct sim_world *world, struct sim_event *event)
 {

@@ -60,7 +60,7 @@ struct sim_node *sim_world_node(struct sim_world *world, size_t i)
     return world->nodes[i];
 }
 
-/* ---- a program's life --------------------------------------------------------------------------------------------- */
+/* ---- a program's life ------------------------------------------------------------------------ */
 
 void sim_node_start(struct sim_node *node, const struct sim_program *program)
 {
@@ -115,8 +115,7 @@ void sim_node_finish(struct sim_node *node)
     drop_fifo(world, &node->pool);
     drop_fifo(world, &node->deferred);
     node->pool_busy = 0;
-    list_for_each(l, &node->loops)
-    {
+    list_for_each(l, &node->loops) {
         timers_close(&list_entry(l, struct sim_loop, link)->env.timers); /* while their memory is there */
     }
     sim_net_forget_writes(node);
@@ -202,7 +201,7 @@ bool sim_node_call(struct sim_node *node, void (*fn)(struct env *env, void *data
     return node->running && node->incarnation == incarnation;
 }
 
-/* ---- what it is --------------------------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 bool sim_node_running(const struct sim_node *node)
 {
@@ -256,7 +255,7 @@ void sim_node_set_clock(struct sim_node *node, int64_t offset_ms, int32_t drift_
     node->wall_drift_since_ns = node->world->now;
 }
 
-/* ---- its disk ----------------------------------------------------------------------------------------------------- */
+/* ---- its disk -------------------------------------------------------------------------------- */
 
 struct sim_disk_knobs *sim_node_disk_knobs(struct sim_node *node)
 {

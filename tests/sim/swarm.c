@@ -27,7 +27,7 @@ struct sim_swarm {
     bool healed;
 };
 
-/* ---- drawing ------------------------------------------------------------------------------------------------------ */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 static uint64_t mean(struct sim_rng *rng, uint32_t ppm, uint64_t low, uint64_t high)
 {
@@ -85,7 +85,7 @@ void sim_swarm_describe(const struct sim_swarm_knobs *k, char *out, size_t out_s
     }
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static bool due(struct sim_swarm *s, uint64_t mean_ns)
 {
@@ -217,7 +217,7 @@ static void machines(struct sim_swarm *s)
     }
 }
 
-/* ---- ends of faults ----------------------------------------------------------------------------------------------- */
+/* ---- ends of faults -------------------------------------------------------------------------- */
 
 static void restart(struct sim_swarm *s, struct sim_node *node, bool may_die)
 {

@@ -39,7 +39,7 @@ void sim_params_default(struct sim_params *params)
     };
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 struct sim_event *sim_event_new(struct sim_world *world, enum sim_event_kind kind)
 {
@@ -157,7 +157,7 @@ void sim_events_discard(struct sim_world *world, bool (*match)(const struct sim_
     qsort(world->heap, kept, sizeof(*world->heap), item_compare); /* sorted is a heap */
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 bool sim_world_step(struct sim_world *world)
 {
@@ -233,7 +233,7 @@ void sim_world_at(struct sim_world *world, uint64_t time_ns, void (*fn)(struct s
     sim_event_at(world, time_ns, event);
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct sim_world *sim_world_new(uint64_t seed, const struct sim_params *params)
 {

@@ -36,7 +36,7 @@ enum sim_end {
     SIM_END_POWER  /* the machine is off: unsynced data is at the disk's mercy, peers hear nothing */
 };
 
-/* ---- what can be turned; all may be changed at any time --------------------------------------------------------- */
+/* ---- what can be turned; all may be changed at any time -------------------------------------- */
 
 struct sim_net_knobs {
     uint64_t latency_min_ns;   /* one way */
@@ -84,7 +84,7 @@ struct sim_params {
 
 void sim_params_default(struct sim_params *params);
 
-/* ---- the world -------------------------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 /* @params may be NULL. Never fails (out of memory ends the test program, here and everywhere in tests/sim). */
 struct sim_world *sim_world_new(uint64_t seed, const struct sim_params *params);
@@ -111,7 +111,7 @@ bool sim_world_run_until_true(struct sim_world *world, bool (*holds)(void *data)
 void sim_world_at(struct sim_world *world, uint64_t time_ns, void (*fn)(struct sim_world *world, void *data),
                   void *data);
 
-/* ---- machines --------------------------------------------------------------------------------------------------- */
+/* ---- machines -------------------------------------------------------------------------------- */
 
 struct sim_node *sim_node_new(struct sim_world *world, const char *host); /* "n1": its name in addresses */
 size_t sim_world_n_nodes(const struct sim_world *world);
@@ -156,7 +156,7 @@ void sim_node_resume(struct sim_node *node);
 /* Wall clock = the world's (1,700,000,000 s at 0) + @offset_ms + drift from now on. */
 void sim_node_set_clock(struct sim_node *node, int64_t offset_ms, int32_t drift_ppm);
 
-/* ---- disks ------------------------------------------------------------------------------------------------------ */
+/* ---- disks ----------------------------------------------------------------------------------- */
 
 struct sim_disk_knobs *sim_node_disk_knobs(struct sim_node *node);
 void sim_node_set_disk_size(struct sim_node *node, uint64_t bytes);
@@ -172,7 +172,7 @@ size_t sim_node_file_peek(struct sim_node *node, const char *path, uint64_t offs
 /* List a directory from outside. False: no such directory. */
 bool sim_node_list(struct sim_node *node, const char *path, void (*each)(void *data, const char *name), void *data);
 
-/* ---- network ---------------------------------------------------------------------------------------------------- */
+/* ---- network --------------------------------------------------------------------------------- */
 
 /* Bytes from @from to @to stall (and come when it heals, unless the connection has timed out by then). */
 void sim_net_block(struct sim_world *world, struct sim_node *from, struct sim_node *to, bool blocked);

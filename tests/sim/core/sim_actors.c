@@ -10,6 +10,8 @@ static double pick(struct rng *r, const double *values, size_t n)
 
 #define PICK(rng, ...) pick(rng, (const double[]){__VA_ARGS__}, sizeof((const double[]){__VA_ARGS__}) / sizeof(double))
 
+static void draw_theme(struct world *w);
+
 /* Each run has a character of its own: many things off, some on, a few far too much. */
 void swarm_draw(struct world *w)
 {
@@ -42,6 +44,49 @@ void swarm_draw(struct world *w)
     s->inflight = (uint32_t)PICK(r, 3, 16, 64, 512);
     s->election_ms = (uint32_t)PICK(r, 800, 800, 200, 80);
     s->trailing = (uint64_t)PICK(r, 0, 2, 20);
+    draw_theme(w);
+}
+
+/* On top of that, half of the runs have a theme: what some rules are about needs several rare things at once. */
+static void draw_theme(struct world *w)
+{
+    struct swarm *s = &w->swarm;
+    struct rng *r = &w->rng;
+
+    switch (rng_below(r, 6)) {
+    case 0: /* leaders come and go under load, one disk lags far behind */
+        s->p_transfer = PICK(r, 0, 0.1, 0.3);
+        s->p_submit = 0.9;
+        s->election_ms = (uint32_t)PICK(r, 80, 200);
+        s->actor_ms = (uint64_t)PICK(r, 5, 30);
+        s->p_partition = PICK(r, 0.05, 0.2);
+        s->p_heal = 0.2;
+        s->p_crash = PICK(r, 0, 0.01);
+        s->disk_ms = (uint64_t)PICK(r, 1, 5);
+        s->delay_ms = (uint64_t)PICK(r, 1, 5, 50);
+        s->p_read_late = PICK(r, 0, 0.5);
+        break;
+    case 1: /* members come and go */
+        s->p_change = 0.5;
+        s->p_partition = PICK(r, 0.02, 0.1);
+        s->p_heal = PICK(r, 0.1, 0.3);
+        s->p_crash = PICK(r, 0, 0.02, 0.1);
+        s->disk_ms = (uint64_t)PICK(r, 1, 5);
+        s->actor_ms = (uint64_t)PICK(r, 30, 150);
+        break;
+    case 2: /* followers fall behind and are copied */
+        s->p_snapshot = 0.5;
+        s->trailing = (uint64_t)PICK(r, 0, 2);
+        s->p_submit = 0.9;
+        s->p_crash = PICK(r, 0.03, 0.1);
+        s->p_partition = PICK(r, 0.05, 0.2);
+        s->p_heal = PICK(r, 0.1, 0.3);
+        s->slow = PICK(r, 0.1, 0.4);
+        s->election_ms = (uint32_t)PICK(r, 80, 200, 800);
+        break;
+    default:
+        break;
+    }
 }
 
 static struct replica *any_replica(struct world *w)
