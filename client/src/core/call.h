@@ -1,0 +1,45 @@
+/* A call that any node may answer, retried until its deadline: metadata, producer ids, list offsets, administration. */
+#ifndef CAIRN_CLIENT_CALL_H
+#define CAIRN_CLIENT_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/src/core/conn.h"
+
+struct core_call {
+    struct list link; /* core->calls */
+    struct core *core;
+    uint16_t call;
+    bool repeatable; /* carrying it out twice does no harm */
+    bool ambiguous;  /* an attempt went out and got no answer */
+    bool failing;    /* the first refusal that is not about who leads ends it, even a retriable one */
+    uint32_t target; /* node to ask, 0: any */
+    unsigned attempts;
+    uint64_t deadline_ns;
+    uint64_t attempt_deadline_ns;
+    uint64_t retry_ns;
+    struct request *request; /* under way */
+    const struct conn *last; /* compared only */
+    int last_error;
+    char text[ERRMSG_SIZE]; /* of the last failure */
+    uint8_t *message;
+    size_t message_size;
+    /* Exactly once, never inside call_start. @frame is set when @status is 0, valid during the call. On an error
+     * call->text tells more. The call is freed afterwards. ERR_UNKNOWN_OUTCOME: not repeatable, and an attempt was lost. */
+    void (*done)(struct core_call *call, int status, const struct frame *frame);
+    void *owner;
+};
+
+/* Copies @message. NULL: out of memory. */
+struct core_call *call_start(struct core *core, uint16_t call, const void *message, size_t message_size,
+                             uint64_t timeout_ns, void (*done)(struct core_call *, int, const struct frame *),
+                             void *owner);
+/* Ends without @done. */
+void call_cancel(struct core_call *call);
+
+void calls_turn(struct core *core);
+/* All end with ERR_SHUTDOWN. */
+void calls_shutdown(struct core *core);
+
+#endif
