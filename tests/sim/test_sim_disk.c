@@ -1,4 +1,4 @@
-/* The disk lies as disks do, and no worse: what was synced stays, the rest may go, and all of it comes up over seeds. */
+/* The disk lies as disks do, and no worse: what was synced stays, the rest may go, and over seeds all of it does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

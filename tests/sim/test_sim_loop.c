@@ -197,7 +197,7 @@ static void pause_puts_off_and_resume_goes_on(void **state)
     assert_string_equal(p.trace, "");
     sim_node_resume(node);
     sim_world_run_until(world, 2 * SIM_S);
-    assert_string_equal(p.trace, "010"); /* all were due at once: in the order of their deadlines, less what was stopped */
+    assert_string_equal(p.trace, "010"); /* all due at once: in order, less what was stopped */
     sim_world_free(world);
 }
 

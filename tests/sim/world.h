@@ -6,8 +6,8 @@
  * Death. env_fatal(), sim_node_kill() and power cuts end a program: nothing of it runs any more. A fatal call unwinds
  * with longjmp to the world's dispatcher, so locals of the frames in between are not freed. Then, once, the program's
  * `ended` callback runs: it frees the memory of the code under test without waiting for anything (wal_abandon and its
- * like). During it the env is still there but dead: closing, stopping and cancelling are harmless, work and messages are
- * ignored, the disk is read-only (ERR_IO). After it, all that the program had open is closed by the world.
+ * like). During it the env is still there but dead: closing, stopping and cancelling are harmless, work and messages
+ * are ignored, the disk is read-only (ERR_IO). After it, all that the program had open is closed by the world.
  * Messages that were still in a mailbox are dropped with what they point to (leak checkers are told). */
 #ifndef CAIRN_SIM_WORLD_H
 #define CAIRN_SIM_WORLD_H
