@@ -433,14 +433,15 @@ static void seeds_are_ids_at_addresses_each_once(void **state)
     }
     assert_loads(f, FLAGS("--node.id=1000", many), NULL);
     assert_int_equal(f->config.cluster_seeds.n, CONTROL_SEEDS_MAX);
-    strcat(many, ",1000@h:1");
+    snprintf(many + strlen(many), sizeof many - strlen(many), ",1000@h:1");
     assert_fails(f, FLAGS(many), NULL, "more than 64 seeds");
     /* An entry cut to fit must not pass for a whole one. */
-    char lengthy[1024] = "--cluster.seeds=";
-    memset(lengthy + strlen(lengthy), '0', 200);
-    strcat(lengthy, "1@");
-    memset(lengthy + strlen(lengthy), 'h', 200);
-    strcat(lengthy, ":1");
+    char zeros[201] = "";
+    char host[201] = "";
+    char lengthy[1024];
+    memset(zeros, '0', sizeof zeros - 1);
+    memset(host, 'h', sizeof host - 1);
+    snprintf(lengthy, sizeof lengthy, "--cluster.seeds=%s1@%s:1", zeros, host);
     assert_fails(f, FLAGS(lengthy), NULL, "an entry of 404 bytes");
 }
 
