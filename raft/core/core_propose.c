@@ -95,10 +95,11 @@ size_t core_submit_room(const struct core *core)
     if (core->failed || may_propose(core) != 0) {
         return 0;
     }
-    if (inflight >= core->inflight_max && RULE(core, 21)) {
-        return 0; /* rule 21: libraft would take it, and send an empty message to every follower */
+    if (!RULE(core, 21)) {
+        return CORE_APPEND_ENTRIES_MAX;
     }
-    room = core->inflight_max - inflight;
+    /* Rule 21: libraft would take more, and send an empty message to every follower. */
+    room = inflight < core->inflight_max ? core->inflight_max - inflight : 0;
     return room < CORE_APPEND_ENTRIES_MAX ? room : CORE_APPEND_ENTRIES_MAX;
 }
 

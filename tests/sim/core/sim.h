@@ -133,6 +133,7 @@ struct swarm {
     uint64_t disk_ms, disk_slow_ms;
     double p_crash, p_partition, p_heal, p_submit, p_snapshot, p_change, p_transfer, p_pause, p_early_tick, p_read_late;
     double p_clock_back;
+    uint64_t clock_back_ms;
     uint64_t restart_ms;
     uint32_t election_ms;
     uint64_t actor_ms; /* mean between two deeds */

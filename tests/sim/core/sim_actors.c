@@ -40,6 +40,7 @@ void swarm_draw(struct world *w)
     s->p_early_tick = PICK(r, 0, 0.1);
     s->p_read_late = PICK(r, 0, 0, 0.1, 0.5);
     s->p_clock_back = PICK(r, 0, 0, 0.02);
+    s->clock_back_ms = (uint64_t)PICK(r, 200, 900);
     s->burst = (unsigned)PICK(r, 1, 3, 10, 40);
     s->inflight = (uint32_t)PICK(r, 3, 16, 64, 512);
     s->election_ms = (uint32_t)PICK(r, 800, 800, 200, 80);

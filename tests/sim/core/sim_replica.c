@@ -253,7 +253,7 @@ void replica_clock(struct world *w, struct replica *r)
         r->clock = now;
     }
     if (!w->healing && rng_chance(&w->rng, w->swarm.p_clock_back)) {
-        r->clock -= rng_below(&w->rng, 200); /* a clock that is not monotonic: rule 20 */
+        r->clock -= rng_below(&w->rng, w->swarm.clock_back_ms); /* a clock that is not monotonic: rule 20 */
     }
 }
 
