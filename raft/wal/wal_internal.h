@@ -225,6 +225,7 @@ struct wal {
         struct wal_file *file;
         uint32_t range;
         uint64_t index; /* next to look at in the range; 0: its beginning */
+        const struct wal_copy *copy; /* queued or being written: who reads its entries gets them from here; else NULL */
     } carry;
 
     struct list unfounded; /* reads that will be answered without one, at the end of the turn */
