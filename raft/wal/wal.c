@@ -25,7 +25,6 @@ struct wal_group *wal_group_new(struct wal *wal, uint64_t group, uint64_t replic
     g->refs = 1;
     g->recent.first = UINT64_MAX;
     list_init(&g->link);
-    list_init(&g->trim_link);
     (void)wal_index_reset(&g->index, 1);
     HASH_ADD(hh, wal->groups, group, sizeof(g->group), g);
     if (g->hh.tbl == NULL) {
@@ -120,6 +119,16 @@ void wal_item_dead(struct wal *wal, const struct wal_item *item)
     if (file->live_entries == 0) {
         wal->reclaim_due = true;
     }
+}
+
+void wal_item_alive(struct wal *wal, const struct wal_item *item)
+{
+    struct wal_file *file = wal->slots[item->file];
+    uint64_t size = wal_entry_size(item->length);
+
+    file->live_bytes += size;
+    file->live_entries++;
+    wal->stats.bytes_live += size;
 }
 
 static uint64_t cache_cost(const struct entry *entry)
@@ -246,7 +255,12 @@ void wal_enqueue(struct wal *wal, struct wal_write *write, enum wal_op op)
     if (write->group != NULL) {
         wal_group_ref(write->group);
     }
-    env_wake(wal->env);
+    if (!wal_op_lazy(impl->op)) {
+        wal->n_eager++;
+        env_wake(wal->env);
+    } else if (!timer_active(&wal->closing_timer)) {
+        env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);
+    }
 }
 
 /* What a write changes for the accessors and readers, at once. */
@@ -306,19 +320,12 @@ void wal_append(struct wal *wal, struct wal_write *write)
     wal_enqueue(wal, write, WAL_OP_APPEND);
 }
 
-/* A TRIM that is due would speak of a log that a later record replaces. */
-static void trim_cancel(struct wal_group *g)
-{
-    list_remove(&g->trim_link);
-}
-
 void wal_group_install(struct wal *wal, struct wal_group *g, uint64_t next_index, struct wal_write *write)
 {
     assert(!(g->now.flags & WAL_STATE_TOMBSTONE) && write->n_entries == 0 && next_index > 0);
     write->group = g;
     g->now.incarnation++;
     wal_group_drop_all(wal, g, next_index);
-    trim_cancel(g);
     apply_now(wal, write);
     wal_write_impl(write)->value = next_index;
     wal_enqueue(wal, write, WAL_OP_INSTALL);
@@ -332,13 +339,23 @@ void wal_group_delete(struct wal *wal, struct wal_group *g, struct wal_write *wr
     write->n_entries = 0;
     g->now.flags |= WAL_STATE_TOMBSTONE;
     wal_group_drop_all(wal, g, g->index.last + 1);
-    trim_cancel(g);
     wal_enqueue(wal, write, WAL_OP_DELETE);
 }
 
 static void own_write_done(struct wal_write *write)
 {
     free(write);
+}
+
+static struct wal_write *own_write_new(struct wal_group *g)
+{
+    struct wal_write *write = calloc(1, sizeof(*write));
+
+    if (write != NULL) {
+        write->group = g;
+        write->done = own_write_done;
+    }
+    return write;
 }
 
 void wal_tombstone_forget(struct wal *wal, uint64_t group)
@@ -349,12 +366,10 @@ void wal_tombstone_forget(struct wal *wal, uint64_t group)
     if (g == NULL || !(g->now.flags & WAL_STATE_TOMBSTONE)) {
         return;
     }
-    write = calloc(1, sizeof(*write));
+    write = own_write_new(g);
     if (write == NULL) {
         return; /* the tombstone stays; it may be forgotten again */
     }
-    write->group = g;
-    write->done = own_write_done;
     wal_enqueue(wal, write, WAL_OP_FORGET);
     HASH_DEL(wal->groups, g);
     wal_group_unref(g);
@@ -362,21 +377,21 @@ void wal_tombstone_forget(struct wal *wal, uint64_t group)
 
 void wal_group_trim(struct wal *wal, struct wal_group *g, uint64_t index)
 {
+    struct wal_write *write;
+
     if (index > g->index.last + 1) {
         index = g->index.last + 1;
     }
     if (index <= g->index.first || (g->now.flags & WAL_STATE_TOMBSTONE)) {
         return;
     }
+    write = own_write_new(g);
+    if (write == NULL) {
+        return; /* the next trim does this one's work as well */
+    }
     wal_group_drop_below(wal, g, index);
-    if (list_empty(&g->trim_link)) {
-        list_push_back(&wal->trims, &g->trim_link);
-    }
-    /* It goes with the next flush; when none comes, with the closing one. */
-    wal->closed_off = false;
-    if (!timer_active(&wal->closing_timer)) {
-        env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);
-    }
+    wal_write_impl(write)->value = index;
+    wal_enqueue(wal, write, WAL_OP_TRIM);
 }
 
 int wal_accepts(const struct wal *wal)
@@ -445,7 +460,6 @@ int wal_open(const struct wal_params *params, struct wal **out, struct wal_recov
     wal->drained = true;
     wal->disk_free = UINT64_MAX;
     list_init(&wal->streamed);
-    list_init(&wal->trims);
     list_init(&wal->queue);
     list_init(&wal->unfounded);
     list_init(&wal->job_list);
@@ -494,7 +508,7 @@ void wal_own_writes_free(struct wal *wal)
             }
             if (op == WAL_OP_COPY) {
                 wal_copy_free(container_of(write, struct wal_copy, write));
-            } else if (op == WAL_OP_FORGET || op == WAL_OP_DROP) {
+            } else if (wal_op_lazy(op)) {
                 free(write);
             }
         }
@@ -579,10 +593,10 @@ void wal_close(struct wal *wal, void (*closed)(void *data), void *data)
 /* At the end of a turn. */
 void wal_maybe_closed(struct wal *wal)
 {
-    if (wal->flush.running || !list_empty(&wal->queue) || wal->jobs > 0) {
+    if (wal->flush.running || wal->stalled || wal->jobs > 0) {
         return;
     }
-    if (!wal->closed_off) {
+    if (!wal->closed_off || !list_empty(&wal->queue)) {
         wal_flush_close_off(wal);
         return;
     }

@@ -69,17 +69,6 @@ size_t wal_put_entry_header(uint8_t *to, uint32_t seed, uint8_t kind, const stru
     return WAL_ENTRY_OVERHEAD;
 }
 
-/* What a trim makes of the state in the stream. Beyond what the stream has: empty from there on. */
-static void logged_trim(struct wal_group *g)
-{
-    if (g->index.first > g->logged.first) {
-        g->logged.first = g->index.first;
-    }
-    if (g->logged.last + 1 < g->logged.first) {
-        g->logged.last = g->logged.first - 1;
-    }
-}
-
 /* ---- planning ---------------------------------------------------------------------------------------------------- */
 
 static void plan_group(struct wal *wal, struct wal_plan *plan, struct wal_group *g)
@@ -147,7 +136,7 @@ static bool plan_write(struct wal *wal, struct wal_plan *plan, struct wal_write 
             return false;
         }
         plan->bytes += size;
-        plan->staging += direct ? size - length : size;
+        plan->staging += direct ? size - length + WAL_RECORD_ALIGN : size;
         plan->directs += direct;
         plan->records++;
     }
@@ -163,13 +152,6 @@ void wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit)
     wal->flush.n_groups = 0;
     plan->bytes = frame;
     plan->staging = frame;
-    list_for_each(node, &wal->trims)
-    {
-        struct wal_group *g = list_entry(node, struct wal_group, trim_link);
-        plan_group(wal, plan, g);
-        plan->bytes += wal_record_size(sizeof(struct wal_disk_state));
-        plan->staging += wal_record_size(sizeof(struct wal_disk_state));
-    }
     list_for_each(node, &wal->queue)
     {
         if (!plan_write(wal, plan, list_entry(node, struct wal_write, link), limit)) {
@@ -242,6 +224,9 @@ static void encode_entry(struct encoder *e, uint8_t kind, struct wal_group *g, c
         segment_end(e);
         e->flush->iov[e->flush->n_iov++] = (struct iovec){(void *)(uintptr_t)entry->data, entry->length};
         e->position += entry->length;
+        /* The padding begins the next segment, so that the record behind it is aligned in memory as it is on disk. */
+        e->at += (WAL_RECORD_ALIGN - padding) % WAL_RECORD_ALIGN;
+        e->segment = e->at;
     } else if (entry->length > 0) {
         memcpy(e->at, entry->data, entry->length);
         advance(e, entry->length);
@@ -257,28 +242,20 @@ static void encode_entry(struct encoder *e, uint8_t kind, struct wal_group *g, c
     e->flush->n_records++;
 }
 
-/* The entry now stands at @position of the file that is written. */
-static void place(struct encoder *e, struct wal_item *item, uint64_t position)
-{
-    wal_item_dead(e->wal, item);
-    item->file = e->file->slot;
-    item->position = (uint32_t)position;
-    e->file->live_bytes += wal_entry_size(item->length);
-    e->file->live_entries++;
-    e->wal->stats.bytes_live += wal_entry_size(item->length);
-}
-
 static void encode_append(struct encoder *e, struct wal_group *g, struct entry *entry)
 {
     uint64_t position = e->position;
 
     encode_entry(e, WAL_APPEND, g, entry);
-    if (entry->index >= g->logged.first) {
-        g->logged.last = entry->index;
-    }
-    /* Unless it was replaced while it waited: then it is written, but dead. */
+    g->logged.last = entry->index;
+    /* Unless it was replaced while it waited: then it is written, but dead. Until it is durable, readers find it in
+     * memory. */
     if (wal_recent_at(&g->recent, g->index.last, entry->index) == entry) {
-        place(e, wal_index_at(&g->index, entry->index), position);
+        struct wal_item *item = wal_index_at(&g->index, entry->index);
+        wal_item_dead(e->wal, item);
+        item->file = e->file->slot;
+        item->position = (uint32_t)position;
+        wal_item_alive(e->wal, item);
     }
 }
 
@@ -287,13 +264,18 @@ static void encode_copy(struct encoder *e, struct wal_copy *copy, uint32_t i)
     struct wal_group *g = copy->write.group;
     struct entry *entry = copy->write.entries[i];
     struct wal_item *item = wal_index_at(&g->index, entry->index);
+    struct wal_move *move = &copy->moves[i];
     uint64_t position = e->position;
 
-    if (item == NULL || item->file != copy->slot || item->position != copy->positions[i]) {
+    move->to_slot = WAL_AT_NONE;
+    if (item == NULL || item->file != copy->slot || item->position != move->from) {
         return; /* replaced or trimmed since it was read */
     }
     encode_entry(e, WAL_COPY, g, entry);
-    place(e, item, position);
+    move->to_slot = e->file->slot;
+    move->to = (uint32_t)position;
+    /* Both places are alive until wal_copy_settle(). */
+    wal_item_alive(e->wal, &(struct wal_item){.length = entry->length, .file = move->to_slot});
     e->wal->stats.bytes_carried += wal_entry_size(entry->length);
 }
 
@@ -302,15 +284,6 @@ static void logged_hard_state(const struct wal_write *write)
     if (write->has_hard_state) {
         write->group->logged.term = write->term;
         write->group->logged.vote = write->vote;
-    }
-}
-
-/* A trim that came while the record that (re)starts the log was still queued has not been said yet. */
-static void trim_again(struct wal *wal, struct wal_group *g)
-{
-    if (g->index.first > g->logged.first && list_empty(&g->trim_link) && !(g->now.flags & WAL_STATE_TOMBSTONE)) {
-        g->trim_id = wal->flush.id;
-        list_push_back(&wal->trims, &g->trim_link);
     }
 }
 
@@ -337,7 +310,6 @@ static void encode_head(struct encoder *e, struct wal_write *write)
         e->wal->n_streamed++;
         wal_group_ref(g);
         encode_state(e, WAL_CREATED, g);
-        trim_again(e->wal, g);
         break;
     case WAL_OP_INSTALL:
         g->logged.incarnation++;
@@ -345,7 +317,10 @@ static void encode_head(struct encoder *e, struct wal_write *write)
         g->logged.last = impl->value - 1;
         logged_hard_state(write);
         encode_state(e, WAL_INSTALL, g);
-        trim_again(e->wal, g);
+        break;
+    case WAL_OP_TRIM:
+        g->logged.first = impl->value;
+        encode_state(e, WAL_TRIM, g);
         break;
     case WAL_OP_DELETE:
         g->logged.flags |= WAL_STATE_TOMBSTONE;
@@ -376,21 +351,6 @@ static void encode_entries(struct encoder *e, struct wal_write *write, uint32_t 
         } else {
             encode_append(e, write->group, write->entries[impl->cursor]);
         }
-    }
-}
-
-static void encode_trims(struct encoder *e)
-{
-    list_for_each_safe(node, &e->wal->trims)
-    {
-        struct wal_group *g = list_entry(node, struct wal_group, trim_link);
-        /* Not of a group that the stream does not know yet, nor of one that joined the list just now, unplanned. */
-        if (list_empty(&g->link) || g->flush_id != e->flush->id || g->trim_id == e->flush->id) {
-            continue;
-        }
-        list_remove(node);
-        logged_trim(g);
-        encode_state(e, WAL_TRIM, g);
     }
 }
 
@@ -477,13 +437,13 @@ void wal_encode_flush(struct wal *wal, const struct wal_plan *plan, uint16_t fla
         }
         if (i < plan->whole) {
             encode_entries(&e, write, write->n_entries);
+            wal->n_eager -= !wal_op_lazy(impl->op);
             list_remove(&write->link);
             list_push_back(&flush->done, &write->link);
         } else {
             encode_entries(&e, write, plan->cursor);
         }
     }
-    encode_trims(&e);
     assert((size_t)(e.at - flush->staging) <= plan->staging);
     segment_end(&e);
     length = e.position - flush->offset;
@@ -565,10 +525,6 @@ int wal_encode_begin(struct wal *wal, struct wal_file *file, uint64_t sequence, 
     list_for_each(node, &wal->streamed)
     {
         struct wal_group *g = list_entry(node, struct wal_group, link);
-        if (!list_empty(&g->trim_link)) {
-            logged_trim(g);
-            list_remove(&g->trim_link);
-        }
         at += put_state(at, file->seed, WAL_STATE, g);
         flush->n_records++;
     }

@@ -75,7 +75,7 @@ static void flush_complete(struct wal *wal)
         write_complete(wal, list_entry(node, struct wal_write, link));
     }
     wal_cache_evict(wal);
-    wal->drained = list_empty(&wal->queue);
+    wal->drained = wal->n_eager == 0;
     if (!wal->closed_off && !timer_active(&wal->closing_timer)) {
         env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);
     }
@@ -167,16 +167,16 @@ static void flush_next(struct wal *wal, uint16_t flags, bool may_inline)
 
 void wal_flush_start(struct wal *wal, bool may_inline)
 {
-    if (wal->flush.running || list_empty(&wal->queue)) {
+    if (wal->flush.running || wal->n_eager == 0) {
         return;
     }
     flush_next(wal, 0, may_inline);
 }
 
-/* Behind the last flush of a busy time: proves that it was whole, and takes along the trims that are due. */
+/* Behind the last flush of a busy time: proves that it was whole, and takes along what nobody waits for. */
 void wal_flush_close_off(struct wal *wal)
 {
-    if (wal->flush.running || wal->closed_off) {
+    if (wal->flush.running || (wal->closed_off && list_empty(&wal->queue))) {
         return;
     }
     flush_next(wal, list_empty(&wal->queue) ? WAL_FLUSH_CLOSING : 0, false);
@@ -187,11 +187,10 @@ void wal_closing_fire(struct timer *timer)
     struct wal *wal = container_of(timer, struct wal, closing_timer);
     uint64_t idle_ns = env_now_ns(wal->env) - wal->flushed_last_ns;
 
-    if (wal->closed_off) {
+    if (wal->closed_off && list_empty(&wal->queue)) {
         return;
     }
-    if (wal->flush.running || wal->stalled || !list_empty(&wal->queue) ||
-        idle_ns < WAL_CLOSING_DELAY_MS * 1000000ull / 2) {
+    if (wal->flush.running || wal->stalled || wal->n_eager > 0 || idle_ns < WAL_CLOSING_DELAY_MS * 1000000ull / 2) {
         env_timer_start(wal->env, timer, WAL_CLOSING_DELAY_MS);
         return;
     }

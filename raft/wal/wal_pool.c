@@ -136,6 +136,9 @@ static void prepare_complete(struct wal_job *base)
     if (wal->stalled) {
         wal->stalled = false;
         wal_flush_start(wal, false);
+        if (!wal->flush.running) { /* it was for what nobody waits for */
+            env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);
+        }
     }
 }
 

@@ -110,7 +110,9 @@ static int list_files(struct recover *r)
     if (rv != 0) {
         return fail(r, rv, "list the directory", 0);
     }
-    qsort(r->found, r->n_found, sizeof(r->found[0]), found_compare);
+    if (r->n_found > 1) {
+        qsort(r->found, r->n_found, sizeof(r->found[0]), found_compare);
+    }
     snprintf(path, sizeof(path), "%s/" RECOVERY_NAME, wal->dir);
     rv = env_path_unlink(wal->env, path);
     if (rv != 0 && rv != ERR_NOT_FOUND) {
@@ -365,7 +367,10 @@ struct tail_copy {
 
 static void copy_done(struct wal_write *write)
 {
-    wal_copy_free(container_of(write, struct wal_copy, write));
+    struct wal_copy *copy = container_of(write, struct wal_copy, write);
+
+    wal_copy_settle(copy);
+    wal_copy_free(copy);
 }
 
 static struct wal_copy *copy_new(struct wal *wal, struct wal_group *g, uint32_t slot)
@@ -380,8 +385,8 @@ static struct wal_copy *copy_new(struct wal *wal, struct wal_group *g, uint32_t 
     copy->write.group = g;
     copy->write.done = copy_done;
     copy->write.entries = malloc(sizeof(struct entry *));
-    copy->positions = malloc(sizeof(copy->positions[0]));
-    if (copy->write.entries == NULL || copy->positions == NULL) {
+    copy->moves = calloc(1, sizeof(copy->moves[0]));
+    if (copy->write.entries == NULL || copy->moves == NULL) {
         wal_copy_free(copy);
         return NULL;
     }
@@ -419,7 +424,7 @@ static void copy_record(void *data, const struct wal_disk_record *record, const 
         wal_copy_free(copy);
         return;
     }
-    copy->positions[0] = (uint32_t)position;
+    copy->moves[0].from = (uint32_t)position;
     copy->write.n_entries = 1;
     wal_enqueue(wal, &copy->write, WAL_OP_COPY);
 }

@@ -82,9 +82,7 @@ static void put_item(struct wal_replay *replay, struct wal_group *g, struct wal_
                               .file = file->slot,
                               .position = (uint32_t)position,
                               .kind = entry->kind};
-    file->live_bytes += wal_entry_size(item->length);
-    file->live_entries++;
-    replay->wal->stats.bytes_live += wal_entry_size(item->length);
+    wal_item_alive(replay->wal, item);
     if (wal_file_note(file, g, entry->index, entry->index) != 0) {
         replay->status = ERR_NOMEM;
     }
@@ -129,6 +127,7 @@ static void replay_entry(struct wal_replay *replay, const struct wal_disk_record
         return;
     }
     if (entry.index < g->index.first) {
+        wal_group_drop_above(replay->wal, g, g->index.first - 1); /* a trim overtook it in the queue */
         return;
     }
     if (entry.index > g->index.last + 1) {

@@ -49,14 +49,30 @@ void fx_free(struct fx *fx)
     buf_pool_free(fx->pool);
 }
 
-void fx_start(struct fx *fx)
+static void boot(struct fx *fx)
 {
     struct sim_program program = {.start = program_start, .ended = program_ended, .data = fx};
 
     fx->ended = SIM_END_NONE;
     fx->open_status = -1;
     fx->closed = false;
+    fx->wal = NULL;
     sim_node_start(fx->node, &program);
+}
+
+void fx_start_and_crash(struct fx *fx, uint64_t ops, enum sim_end how)
+{
+    boot(fx);
+    sim_node_kill_at_op(fx->node, ops, how);
+    sim_world_run_for(fx->world, 50 * SIM_MS);
+    if (sim_node_running(fx->node)) {
+        sim_node_kill(fx->node, how);
+    }
+}
+
+void fx_start(struct fx *fx)
+{
+    boot(fx);
     while (fx->open_status == -1 && sim_node_running(fx->node)) {
         if (!sim_world_step(fx->world)) {
             break;

@@ -42,6 +42,8 @@ void fx_init(struct fx *fx, uint64_t seed);
 void fx_free(struct fx *fx);
 void fx_start(struct fx *fx);           /* boots and opens the log; fx->open_status says how it went */
 void fx_open(struct fx *fx);            /* the same, and it must be well */
+/* Boots, and dies at the @ops-th change of the disk, or (if the log opens first) some time later. */
+void fx_start_and_crash(struct fx *fx, uint64_t ops, enum sim_end how);
 void fx_crash(struct fx *fx, enum sim_end how);
 void fx_reopen(struct fx *fx);          /* power cut, boot, open */
 void fx_close(struct fx *fx);           /* orderly */
