@@ -12,8 +12,29 @@ void wal_copy_free(struct wal_copy *copy)
         entry_release(copy->write.entries[i]);
     }
     free(copy->write.entries);
-    free(copy->positions);
+    free(copy->moves);
     free(copy);
+}
+
+void wal_copy_settle(struct wal_copy *copy)
+{
+    struct wal_group *g = copy->write.group;
+
+    for (uint32_t i = 0; i < copy->write.n_entries; i++) {
+        const struct entry *entry = copy->write.entries[i];
+        const struct wal_move *move = &copy->moves[i];
+        struct wal_item *item = wal_index_at(&g->index, entry->index);
+        struct wal_item gone = {.length = entry->length, .file = move->to_slot};
+        if (move->to_slot == WAL_AT_NONE) {
+            continue;
+        }
+        if (item != NULL && item->file == copy->slot && item->position == move->from) {
+            gone.file = copy->slot;
+            item->file = move->to_slot;
+            item->position = move->to;
+        }
+        wal_item_dead(copy->wal, &gone);
+    }
 }
 
 static void carry_end(struct wal *wal)
@@ -29,6 +50,7 @@ static void copy_written(struct wal_write *write)
     struct wal *wal = copy->wal;
 
     wal->carry.waiting = false;
+    wal_copy_settle(copy);
     wal_copy_free(copy);
     env_wake(wal->env);
 }
@@ -55,14 +77,14 @@ static void carry_read(struct wal_read_job *job)
         carry_end(wal);
         return;
     }
-    copy->positions = malloc(job->n * sizeof(copy->positions[0]));
-    if (copy->positions == NULL) {
+    copy->moves = calloc(job->n, sizeof(copy->moves[0]));
+    if (copy->moves == NULL) {
         free(copy);
         carry_end(wal);
         return;
     }
     for (uint32_t i = 0; i < job->n; i++) {
-        copy->positions[i] = job->items[i].position;
+        copy->moves[i].from = job->items[i].position;
     }
     copy->wal = wal;
     copy->slot = file->slot;
@@ -177,6 +199,7 @@ void wal_carry_step(struct wal *wal)
     }
     if (!find_live(wal, &g, &first, &n)) {
         if (wal->carry.range >= wal->carry.file->n_ranges) {
+            wal->carry.file->carry_failed = wal->carry.file->live_entries > 0; /* cannot be: but not for ever */
             carry_end(wal);
         }
         env_wake(wal->env);

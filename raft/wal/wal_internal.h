@@ -53,7 +53,6 @@ struct wal_state {
 struct wal_group {
     UT_hash_handle hh;       /* in wal.groups, by id; not once it is forgotten */
     struct list link;        /* in wal.streamed while the stream has it */
-    struct list trim_link;   /* in wal.trims while a TRIM record is due */
     uint64_t group;
     uint64_t replica;
     struct wal_state now;    /* as callers see it; .first and .last are the index's */
@@ -61,7 +60,6 @@ struct wal_group {
     struct wal_index index;
     struct wal_recent recent;
     uint32_t refs;           /* table, stream, queued writes, cache's fifo */
-    uint64_t trim_id;        /* the flush during whose encoding its TRIM became due */
     uint64_t flush_id;       /* the last flush that listed it ... */
     uint32_t flush_slot;     /* ... and where */
     uint64_t range_file;     /* sequence of the last file that noted a range of it ... */
@@ -121,13 +119,27 @@ struct wal_file {
 /* ---- queue and flush --------------------------------------------------------------------------------------------- */
 
 /* What is queued, behind wal_write.impl. */
-enum wal_op { WAL_OP_APPEND, WAL_OP_CREATE, WAL_OP_INSTALL, WAL_OP_DELETE, WAL_OP_FORGET, WAL_OP_COPY, WAL_OP_DROP };
+enum wal_op {
+    WAL_OP_APPEND,
+    WAL_OP_CREATE,
+    WAL_OP_INSTALL,
+    WAL_OP_DELETE,
+    WAL_OP_COPY,
+    WAL_OP_TRIM, /* from here on the log's own, which wait for the next flush, or for the closing one */
+    WAL_OP_FORGET,
+    WAL_OP_DROP
+};
+
+static inline bool wal_op_lazy(uint8_t op)
+{
+    return op >= WAL_OP_TRIM;
+}
 
 struct wal_write_impl {
     uint8_t op;
     bool head_done;  /* the records before the entries are encoded */
     uint32_t cursor; /* entries encoded */
-    uint64_t value;  /* INSTALL: next index; DROP: slot; COPY: slot */
+    uint64_t value;  /* INSTALL: next index; TRIM: first index; DROP: slot */
     uint64_t founder;
 };
 static_assert(sizeof(struct wal_write_impl) <= sizeof(((struct wal_write *)0)->impl), "wal_write.impl is too small");
@@ -137,12 +149,19 @@ static inline struct wal_write_impl *wal_write_impl(struct wal_write *write)
     return (struct wal_write_impl *)(void *)write->impl;
 }
 
-/* A COPY carries where its entries stood when they were read. */
+/* From where to where an entry is carried. */
+struct wal_move {
+    uint32_t from;    /* position in the file of the copy's slot */
+    uint32_t to_slot; /* WAL_AT_NONE: not written, it was dead by then */
+    uint32_t to;
+};
+
+/* Entries that are carried. Until their flush is durable the old place is the one to read from. */
 struct wal_copy {
     struct wal_write write;
     struct wal *wal;
     uint32_t slot;
-    uint32_t *positions; /* of the entries */
+    struct wal_move *moves; /* of the entries */
 };
 
 /* One write to the file and what comes of it. One at a time, so its memory is reused. */
@@ -186,11 +205,11 @@ struct wal {
 
     struct wal_group *groups;  /* uthash */
     struct list streamed;
-    struct list trims;
     size_t n_streamed;
 
     struct list queue; /* wal_write.link */
     uint64_t queue_bytes;
+    uint32_t n_eager; /* writes in it that somebody waits for */
     struct wal_flush flush;
     struct wal_name chain; /* the last flush encoded */
     uint64_t flush_ns_average;
@@ -242,6 +261,7 @@ struct wal_group *wal_group_new(struct wal *wal, uint64_t group, uint64_t replic
 void wal_group_ref(struct wal_group *g);
 void wal_group_unref(struct wal_group *g);
 void wal_item_dead(struct wal *wal, const struct wal_item *item);
+void wal_item_alive(struct wal *wal, const struct wal_item *item);
 void wal_group_drop_above(struct wal *wal, struct wal_group *g, uint64_t last);
 void wal_group_drop_below(struct wal *wal, struct wal_group *g, uint64_t first);
 void wal_group_drop_all(struct wal *wal, struct wal_group *g, uint64_t next);
@@ -290,6 +310,7 @@ void wal_tick_fire(struct timer *timer);
 
 /* wal_carry.c */
 void wal_carry_step(struct wal *wal);
+void wal_copy_settle(struct wal_copy *copy); /* durable: the new places count */
 void wal_copy_free(struct wal_copy *copy);
 
 /* wal_read.c: read consecutive entries by a worker */
