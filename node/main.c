@@ -256,9 +256,12 @@ static int run_node(struct program *p)
     fill_params(p);
     rv = node_open(&p->params, &p->node, text);
     if (rv != 0) {
-        log_event(&p->logger, LOG_ERROR, "node_not_started", "node=%" PRIu32 " error=%s text=%s", p->config.node_id,
-                  err_name(rv), log_quote(quoted, sizeof quoted, text));
-        return complain(text, correct_first(rv) ? EXIT_CORRECT_FIRST : EXIT_FAILURE);
+        if (p->config.log_file[0] != '\0') { /* else the one line below says it */
+            log_event(&p->logger, LOG_ERROR, "node_not_started", "node=%" PRIu32 " error=%s text=%s", p->config.node_id,
+                      err_name(rv), log_quote(quoted, sizeof quoted, text));
+        }
+        /* Sockets of a half-opened node may still be closing on the loop: nobody waits for them. */
+        end_at_once(complain(text, correct_first(rv) ? EXIT_CORRECT_FIRST : EXIT_FAILURE));
     }
     node_on_refused(p->node, on_refused, p);
     /* Only now: until here a signal ends the process at once, however long recovery takes. */
