@@ -53,8 +53,9 @@ static void fetch_confirm(struct partition *p, struct partition_fetch *fetch)
     }
 }
 
-/* Keep the batches, drop Raft's own entries and what lies before the asked offset. */
-static void fetch_keep(struct partition_fetch *fetch)
+/* Keep the batches, drop Raft's own entries, what lies before the asked offset, and what is committed but not applied yet:
+ * the answer names the high watermark, and nothing above it is served. */
+static void fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
 {
     struct wal_read *read = &fetch->read;
     uint32_t n = 0;
@@ -63,7 +64,7 @@ static void fetch_keep(struct partition_fetch *fetch)
         struct entry *entry = read->entries[i];
         struct record_batch_header batch;
         if (entry->kind == ENTRY_BATCH && record_batch_peek(entry->data, entry->length, &batch) == 0 &&
-            record_batch_offset_next(&batch) > fetch->offset) {
+            record_batch_offset_next(&batch) > fetch->offset && record_batch_offset_next(&batch) <= high_watermark) {
             read->entries[n++] = entry;
             fetch->bytes += entry->length;
         } else {
@@ -78,8 +79,10 @@ static void fetch_keep(struct partition_fetch *fetch)
 static void fetch_read_done(struct wal_read *read, int status)
 {
     struct partition_fetch *fetch = container_of(read, struct partition_fetch, read);
+    struct partition *p = partition_find(fetch->op.shard, fetch->group);
     if (status == 0) {
-        fetch_keep(fetch);
+        fetch_keep(fetch, p == NULL ? 0 : partition_fsm_high_watermark(p->fsm));
+        status = p == NULL ? ERR_UNKNOWN_TOPIC : 0;
     } else if (status == ERR_NOT_FOUND) {
         status = ERR_LEADER_NOT_READY; /* moved away under the read: ask again */
     }
