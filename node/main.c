@@ -233,12 +233,9 @@ static void on_terminate(struct env *env, void *data, int signum)
     node_stop(p->node, p->config.stop_timeout_ms, on_closed, p);
 }
 
+/* node/control has logged it. */
 static void on_refused(void *data, int err, const char *text)
 {
-    struct program *p = data;
-    char quoted[2 * ERRMSG_SIZE];
-    log_event(&p->logger, LOG_ERROR, "node_refused", "node=%" PRIu32 " error=%s text=%s", p->config.node_id,
-              err_name(err), log_quote(quoted, sizeof quoted, text));
     end_at_once(complain(text, EXIT_CORRECT_FIRST));
 }
 
