@@ -37,7 +37,9 @@ void meta_close(struct core *core)
 void meta_refresh(struct core *core)
 {
     core->meta.wanted = true;
-    core_wake_at(core, core->meta.after_ns);
+    if (core->meta.refresh == NULL) { /* else its end starts a turn */
+        core_wake_at(core, core->meta.after_ns);
+    }
 }
 
 struct meta_node *meta_node_get(struct core *core, uint32_t id, const char *address)

@@ -484,6 +484,7 @@ static void storm(uint64_t seed, bool short_timeout, struct world_faults faults)
     if (!short_timeout && faults.forget_state == 0) {
         assert_int_equal(l->counts[0], l->sent);
     }
+    if (l->counts[0] != l->sent && getenv("STORM")) fprintf(stderr, "seed %d: acked %zu unknown %zu failed %zu\n", (int)seed, l->counts[0], l->counts[1], l->counts[2]);
     assert_true(l->counts[0] > 0);
     load_check(l);
     load_free(l);

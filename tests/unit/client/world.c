@@ -753,7 +753,7 @@ bool world_step(struct world *w)
     if (event_ns == UINT64_MAX && w->timer_ns == UINT64_MAX) {
         return false;
     }
-    if (event_ns <= w->timer_ns) {
+    if (event_ns <= w->timer_ns || event_ns <= w->now_ns) {
         w->now_ns = event_ns > w->now_ns ? event_ns : w->now_ns;
         event_run(w, event_pop(w));
     } else {
@@ -762,6 +762,8 @@ bool world_step(struct world *w)
     w->timer_ns = UINT64_MAX;
     w->core.timer_ns = UINT64_MAX;
     core_turn(&w->core, w->now_ns);
+    w->spins = w->timer_ns <= w->now_ns ? w->spins + 1 : 0;
+    assert(w->spins < 100); /* turns without end would burn a CPU */
     return true;
 }
 

@@ -89,7 +89,7 @@ struct world {
     uint64_t init_requests;
     uint64_t fetch_requests;
     uint64_t duplicates_seen;
-    uint64_t stamps[8]; /* scratch for tests */
+    unsigned spins;
     struct list links;
 };
 
