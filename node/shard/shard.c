@@ -292,13 +292,13 @@ static void drop_all(struct shards *set)
         if (shard == NULL) {
             continue;
         }
+        if (shard->wal != NULL) {
+            wal_abandon(shard->wal); /* first: it lets go of writes that the groups own */
+        }
         partition_close_all(shard, true);
         if (shard->host != NULL) {
             env_hook_remove(&shard->hook);
             group_host_abandon(shard->host);
-        }
-        if (shard->wal != NULL) {
-            wal_abandon(shard->wal);
         }
         if (i > 0) {
             env_loop_free(shard->env);
