@@ -39,7 +39,7 @@ static void transfer(struct control *c, uint64_t group, uint32_t node)
 
 static bool settled(const struct control *c, uint32_t node, uint64_t now_ms)
 {
-    const struct control_peer *p = peers_find(c, node);
+    const struct control_peer *p = control_peers_find(c, node);
     return p != NULL && p->up && now_ms - p->up_ms >= CONTROL_BALANCE_UP_MS && control_node_alive(c, node);
 }
 

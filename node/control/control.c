@@ -30,7 +30,7 @@ static void on_control(void *data, uint32_t node, uint16_t call, const uint8_t *
         return;
     case CALL_JOIN:
     case CALL_METADATA_PROPOSE:
-        calls_receive(c, node, call, message, size);
+        control_calls_receive(c, node, call, message, size);
         return;
     case CALL_PEER_LEADERS:
         leaders_receive(c, node, message, size);
@@ -43,9 +43,9 @@ static void on_control(void *data, uint32_t node, uint16_t call, const uint8_t *
 static const struct transport_ops transport_ops = {
     .message = on_message,
     .control = on_control,
-    .link = peers_link,
-    .admit = peers_admit,
-    .refused = peers_refused,
+    .link = control_peers_link,
+    .admit = control_peers_admit,
+    .refused = control_peers_refused,
 };
 
 static int on_send(void *data, uint32_t node, bool urgent, uint64_t group, const uint8_t *header, size_t size,
@@ -119,8 +119,8 @@ static void note_founders(struct control *c)
     for (uint32_t i = 0; i < c->id.founders.n; i++) {
         const struct seed *founder = &c->id.founders.seeds[i];
         const struct seed *configured = seed_list_find(&c->formation.seeds, founder->node);
-        if (founder->node != c->node && peers_find(c, founder->node) == NULL &&
-            peers_note(c, founder->node, configured != NULL ? configured->address : founder->address) == NULL) {
+        if (founder->node != c->node && control_peers_find(c, founder->node) == NULL &&
+            control_peers_note(c, founder->node, configured != NULL ? configured->address : founder->address) == NULL) {
             log_event(c->env->logger, LOG_WARN, "founder_not_dialled", "node=%u", founder->node);
         }
     }
@@ -157,10 +157,10 @@ static void control_turn(struct env_hook *hook)
         c->became_formed = false;
         be_formed(c);
     }
-    peers_turn(c);
+    control_peers_turn(c);
     formation_turn(c);
     metadata_turn(c);
-    calls_turn(c); /* its callbacks may close this node */
+    control_calls_turn(c); /* its callbacks may close this node */
     if (c->closing) {
         return;
     }
@@ -175,12 +175,12 @@ static void control_tick(struct timer *timer)
 
     env_timer_start(c->env, &c->tick, CONTROL_TICK_MS);
     if (!c->refused) {
-        peers_tick(c, now_ms);
+        control_peers_tick(c, now_ms);
         formation_tick(c, now_ms);
         join_tick(c, now_ms);
         metadata_tick(c, now_ms);
         members_tick(c);
-        calls_tick(c, now_ms);
+        control_calls_tick(c, now_ms);
         reconcile_tick(c, now_ms);
         leaders_tick(c, now_ms);
     }
@@ -299,7 +299,7 @@ static void dial_first_peers(struct control *c)
 {
     for (uint32_t i = 0; i < c->formation.seeds.n; i++) {
         const struct seed *seed = &c->formation.seeds.seeds[i];
-        if (seed->node != c->node && peers_note(c, seed->node, seed->address) == NULL) {
+        if (seed->node != c->node && control_peers_note(c, seed->node, seed->address) == NULL) {
             log_event(c->env->logger, LOG_WARN, "seed_not_dialled", "node=%u", seed->node);
         }
     }
@@ -312,9 +312,9 @@ static void control_free(struct control *c)
 {
     reconcile_free(c);
     balance_free(c);
-    calls_free(c);
+    control_calls_free(c);
     leaders_free(c);
-    peers_free(c);
+    control_peers_free(c);
     metadata_fsm_free(c->metadata.fsm);
     free(c);
 }
@@ -335,7 +335,7 @@ int control_open(const struct control_params *params, struct control **out, char
         return ERR_NOMEM;
     }
     c->env = params->env;
-    calls_init(c);
+    control_calls_init(c);
     leaders_init(c);
     balance_init(c);
     list_init(&c->reconcile.operations);
@@ -427,7 +427,7 @@ void control_close(struct control *c, void (*closed)(void *data), void *data)
         group_close(c->metadata.group);
         c->metadata.group = NULL;
     }
-    calls_end(c);
+    control_calls_end(c);
     shards_close(c->shards, logs_closed, c);
 }
 

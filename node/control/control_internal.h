@@ -31,23 +31,24 @@ struct control_peer {
     UT_hash_handle hh;
 };
 
-struct control_peer *peers_find(const struct control *c, uint32_t node);
+struct control_peer *control_peers_find(const struct control *c, uint32_t node);
 /* Make a peer known at @address, or move it; the link follows at the end of the turn. NULL: no memory, or too many. */
-struct control_peer *peers_note(struct control *c, uint32_t node, const char *address);
+struct control_peer *control_peers_note(struct control *c, uint32_t node, const char *address);
 /* The disk that the cluster knows under @node's id. False: the cluster does not know it (yet). */
-bool peers_known_disk(const struct control *c, uint32_t node, struct uuid *disk_id);
-int peers_admit(void *data, const struct transport_identity *peer, char *text);
-void peers_refused(void *data, uint32_t node, int err, const char *text);
-void peers_link(void *data, uint32_t node, bool up);
-void peers_follow_metadata(struct control *c);
-void peers_turn(struct control *c);
-void peers_tick(struct control *c, uint64_t now_ms);
-void peers_free(struct control *c);
+bool control_peers_known_disk(const struct control *c, uint32_t node, struct uuid *disk_id);
+int control_peers_admit(void *data, const struct transport_identity *peer, char *text);
+void control_peers_refused(void *data, uint32_t node, int err, const char *text);
+void control_peers_link(void *data, uint32_t node, bool up);
+void control_peers_follow_metadata(struct control *c);
+void control_peers_turn(struct control *c);
+void control_peers_tick(struct control *c, uint64_t now_ms);
+void control_peers_free(struct control *c);
 
 /* ---- formation.c: first start of a seed ---------------------------------------------------------------------------- */
 
 struct formation_seed {
     struct uuid pledge; /* nil: none heard in this life */
+    struct uuid list;   /* hash of the complete list that it knows; nil: it is not complete, or its link went down */
     bool mismatch;      /* it was given other seeds, or has pledged to another list */
 };
 
@@ -63,6 +64,7 @@ struct formation {
 int formation_open(struct control *c, const struct control_params *params, char *errmsg) MUST_USE;
 int formation_admit(struct control *c, const struct transport_identity *peer, char *text) MUST_USE;
 void formation_receive(struct control *c, uint32_t node, const uint8_t *message, size_t size);
+void formation_link_down(struct control *c, uint32_t node);
 void formation_turn(struct control *c);
 void formation_tick(struct control *c, uint64_t now_ms);
 
@@ -132,18 +134,18 @@ struct calls {
     bool kick; /* look at those that wait now */
 };
 
-void calls_init(struct control *c);
-void calls_applied(struct control *c, const struct entry *entry, const struct metadata_reply *reply);
-void calls_link_down(struct control *c, uint32_t node);
-void calls_receive(struct control *c, uint32_t node, uint16_t call, const uint8_t *message, size_t size);
-void calls_turn(struct control *c);
-void calls_tick(struct control *c, uint64_t now_ms);
-void calls_end(struct control *c);  /* closing: everybody is answered, in this call */
-void calls_free(struct control *c); /* without answering */
-uint64_t calls_new_id(struct control *c);
+void control_calls_init(struct control *c);
+void control_calls_applied(struct control *c, const struct entry *entry, const struct metadata_reply *reply);
+void control_calls_link_down(struct control *c, uint32_t node);
+void control_calls_receive(struct control *c, uint32_t node, uint16_t call, const uint8_t *message, size_t size);
+void control_calls_turn(struct control *c);
+void control_calls_tick(struct control *c, uint64_t now_ms);
+void control_calls_end(struct control *c);  /* closing: everybody is answered, in this call */
+void control_calls_free(struct control *c); /* without answering */
+uint64_t control_calls_new_id(struct control *c);
 /* Errors: those of transport_control, ERR_NOMEM. */
-int calls_send(struct control *c, uint32_t node, uint16_t call, Cairn__Cluster__ControlCall *message) MUST_USE;
-void calls_respond(struct control *c, uint32_t node, uint16_t call, Cairn__Cluster__ControlResponse *response);
+int control_calls_send(struct control *c, uint32_t node, uint16_t call, Cairn__Cluster__ControlCall *message) MUST_USE;
+void control_calls_respond(struct control *c, uint32_t node, uint16_t call, Cairn__Cluster__ControlResponse *response);
 
 /* ---- leaders.c: who leads what ---------------------------------------------------------------------------------------- */
 

@@ -89,6 +89,7 @@ int formation_admit(struct control *c, const struct transport_identity *peer, ch
     seed->disk_id = peer->disk_id;
     memset(&f->heard[seed_list_rank(&f->seeds, peer->node)], 0, sizeof f->heard[0]);
     f->changed = true;
+    f->tell = true;
     control_wake(c);
     return 0;
 }
@@ -98,7 +99,7 @@ static void hear_formed(struct control *c, uint32_t node, const struct seed_list
 {
     struct uuid hash = seed_list_hash(founders);
     uint32_t rank = seed_list_rank(founders, c->node);
-    struct control_peer *p = peers_find(c, node);
+    struct control_peer *p = control_peers_find(c, node);
     char text[ERRMSG_SIZE];
 
     if (!seed_list_complete(founders) || !uuid_equal(&hash, cluster_id)) {
@@ -141,6 +142,7 @@ static void hear_seed(struct control *c, uint32_t node, const struct seed_list *
     struct formation *f = &c->formation;
     uint32_t rank = seed_list_rank(&f->seeds, node);
     struct formation_seed *heard;
+    struct uuid complete = {0};
 
     if (rank == UINT32_MAX) {
         return;
@@ -155,10 +157,23 @@ static void hear_seed(struct control *c, uint32_t node, const struct seed_list *
                       "addresses in another way: all seeds need the same list\"", node);
         }
     }
-    if (!uuid_equal(&heard->pledge, pledge)) {
+    if (seed_list_complete(list)) {
+        complete = seed_list_hash(list);
+    }
+    if (!uuid_equal(&heard->pledge, pledge) || !uuid_equal(&heard->list, &complete)) {
         heard->pledge = *pledge;
+        heard->list = complete;
         f->changed = true;
         control_wake(c);
+    }
+}
+
+/* What a seed said counts while it is there. Its pledge stands on its disk. */
+void formation_link_down(struct control *c, uint32_t node)
+{
+    uint32_t rank = seed_list_rank(&c->formation.seeds, node);
+    if (rank != UINT32_MAX) {
+        memset(&c->formation.heard[rank].list, 0, sizeof c->formation.heard[rank].list);
     }
 }
 
@@ -237,7 +252,7 @@ static void tell(struct control *c, uint32_t node)
 static void tell_all(struct control *c)
 {
     for (uint32_t i = 0; i < c->formation.seeds.n; i++) {
-        struct control_peer *p = peers_find(c, c->formation.seeds.seeds[i].node);
+        struct control_peer *p = control_peers_find(c, c->formation.seeds.seeds[i].node);
         if (p != NULL && p->up) {
             tell(c, p->node);
         }
@@ -246,15 +261,22 @@ static void tell_all(struct control *c)
 
 /* ---- deciding ----------------------------------------------------------------------------------------------------- */
 
+/* A pledge binds: it is given when every seed is there and says that it knows the same disks. */
 static bool may_pledge(const struct control *c)
 {
     const struct formation *f = &c->formation;
+    struct uuid hash;
+
     if (!seed_list_complete(&f->seeds)) {
         return false;
     }
+    hash = seed_list_hash(&f->seeds);
     for (uint32_t i = 0; i < f->seeds.n; i++) {
-        const struct control_peer *p = peers_find(c, f->seeds.seeds[i].node);
-        if (f->heard[i].mismatch || (p != NULL && p->formed)) {
+        const struct control_peer *p = control_peers_find(c, f->seeds.seeds[i].node);
+        if (f->seeds.seeds[i].node == c->node) {
+            continue;
+        }
+        if (p == NULL || !p->up || p->formed || f->heard[i].mismatch || !uuid_equal(&f->heard[i].list, &hash)) {
             return false;
         }
     }

@@ -299,11 +299,33 @@ static int resume(struct identity *id, const struct identity_params *params, cha
     return rv;
 }
 
+/* The directory itself must outlive a power cut, or all that is durable in it goes with its name. */
+static int make_dir(struct identity *id)
+{
+    char parent[PATH_MAX_BYTES];
+    char *slash;
+    int rv = env_dir_make(id->env, id->dir);
+
+    if (rv != 0 && rv != ERR_EXISTS) {
+        return rv;
+    }
+    snprintf(parent, sizeof parent, "%s", id->dir);
+    for (slash = parent + strlen(parent) - 1; slash > parent && *slash == '/'; slash--) {
+        *slash = '\0';
+    }
+    slash = strrchr(parent, '/');
+    if (slash == NULL) {
+        return env_dir_sync(id->env, ".");
+    }
+    slash[slash == parent ? 1 : 0] = '\0';
+    return env_dir_sync(id->env, parent);
+}
+
 static int lock_dir(struct identity *id, char *errmsg)
 {
     char path[PATH_MAX_BYTES];
-    int rv = env_dir_make(id->env, id->dir);
-    if (rv != 0 && rv != ERR_EXISTS) {
+    int rv = make_dir(id);
+    if (rv != 0) {
         snprintf(errmsg, ERRMSG_SIZE, "data.dir: cannot make %.120s: %s; its parent must exist and be writable", id->dir,
                  err_text(rv));
         return rv;

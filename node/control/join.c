@@ -75,13 +75,13 @@ static void ask(struct control *c, uint32_t node, uint64_t now_ms)
         return;
     }
     cairn__command__register_node__pack(&registration.message, join.registration.data);
-    request.id = calls_new_id(c);
+    request.id = control_calls_new_id(c);
     request.kind_case = CAIRN__CLUSTER__CONTROL_REQUEST__KIND_JOIN;
     request.join = &join;
     call.kind_case = CAIRN__CLUSTER__CONTROL_CALL__KIND_REQUEST;
     call.request = &request;
     c->join.via = node;
-    if (calls_send(c, node, CALL_JOIN, &call) == 0) {
+    if (control_calls_send(c, node, CALL_JOIN, &call) == 0) {
         c->join.request = request.id;
         c->join.deadline_ms = now_ms + CONTROL_JOIN_TIMEOUT_MS;
     }
@@ -153,7 +153,7 @@ static void answer(struct control *c, uint32_t node, uint64_t request, int error
     response.error = (uint32_t)error;
     response.text = copy;
     response.replica = (uint64_t)replica;
-    calls_respond(c, node, CALL_JOIN, &response);
+    control_calls_respond(c, node, CALL_JOIN, &response);
 }
 
 static void issue(struct join_service *s)
@@ -185,7 +185,7 @@ static void served(struct control_proposal *proposal, int error, const struct me
 /* The registration must be the sender's own. */
 static bool registration_of(const struct control *c, uint32_t node, const Cairn__Command__RegisterNode *r)
 {
-    const struct control_peer *p = peers_find(c, node);
+    const struct control_peer *p = control_peers_find(c, node);
     return p != NULL && r->node == node && r->disk_id.len == sizeof p->disk_id.bytes &&
            memcmp(r->disk_id.data, p->disk_id.bytes, sizeof p->disk_id.bytes) == 0;
 }

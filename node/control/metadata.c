@@ -25,7 +25,7 @@ static void on_apply(void *data, const struct entry *entry)
         return;
     }
     if (entry->kind == ENTRY_COMMAND) {
-        calls_applied(c, entry, &reply);
+        control_calls_applied(c, entry, &reply);
         m->nudge = m->leading;
     }
     control_wake(c);
@@ -257,24 +257,6 @@ static void nudged(struct group_barrier *barrier, int status)
     control_wake(c);
 }
 
-void metadata_turn(struct control *c)
-{
-    struct metadata_replica_state *m = &c->metadata;
-    uint64_t revision = metadata_fsm_revision(m->fsm);
-
-    if (m->nudge && !m->nudging && m->ready) {
-        m->nudge = false;
-        m->nudge_barrier.done = nudged;
-        m->nudging = group_barrier(m->group, &m->nudge_barrier) == 0;
-    }
-    if (revision != m->revision) {
-        m->revision = revision;
-        m->retry_ms = 0;
-        c->reconcile.dirty = true;
-        peers_follow_metadata(c);
-    }
-}
-
 void metadata_tick(struct control *c, uint64_t now_ms)
 {
     struct metadata_replica_state *m = &c->metadata;
@@ -292,6 +274,27 @@ void metadata_tick(struct control *c, uint64_t now_ms)
     }
     if (m->confirmed && !m->registering && registration_differs(c, metadata_fsm_node(m->fsm, c->node))) {
         register_self(c);
+    }
+}
+
+void metadata_turn(struct control *c)
+{
+    struct metadata_replica_state *m = &c->metadata;
+    uint64_t revision = metadata_fsm_revision(m->fsm);
+
+    if (m->nudge && !m->nudging && m->ready) {
+        m->nudge = false;
+        m->nudge_barrier.done = nudged;
+        m->nudging = group_barrier(m->group, &m->nudge_barrier) == 0;
+    }
+    if (revision != m->revision) {
+        m->revision = revision;
+        m->retry_ms = 0;
+        c->reconcile.dirty = true;
+        control_peers_follow_metadata(c);
+    }
+    if (m->retry_ms == 0) {
+        metadata_tick(c, env_now_ms(c->env)); /* something has changed: no need to wait for the time */
     }
 }
 

@@ -4,16 +4,16 @@
 
 #include "node/control/control_internal.h"
 
-struct control_peer *peers_find(const struct control *c, uint32_t node)
+struct control_peer *control_peers_find(const struct control *c, uint32_t node)
 {
     struct control_peer *p;
     HASH_FIND(hh, c->peers, &node, sizeof node, p);
     return p;
 }
 
-struct control_peer *peers_note(struct control *c, uint32_t node, const char *address)
+struct control_peer *control_peers_note(struct control *c, uint32_t node, const char *address)
 {
-    struct control_peer *p = peers_find(c, node);
+    struct control_peer *p = control_peers_find(c, node);
     if (node == c->node || node == 0) {
         return NULL;
     }
@@ -41,7 +41,7 @@ struct control_peer *peers_note(struct control *c, uint32_t node, const char *ad
     return p;
 }
 
-bool peers_known_disk(const struct control *c, uint32_t node, struct uuid *disk_id)
+bool control_peers_known_disk(const struct control *c, uint32_t node, struct uuid *disk_id)
 {
     const struct metadata_node *n = metadata_fsm_node(c->metadata.fsm, node);
     uint32_t rank = seed_list_rank(&c->id.founders, node);
@@ -61,7 +61,7 @@ static uint32_t count_guests(const struct control *c)
     uint32_t n = 0;
     struct uuid disk_id;
     for (struct control_peer *p = c->peers; p != NULL; p = p->hh.next) {
-        n += !peers_known_disk(c, p->node, &disk_id);
+        n += !control_peers_known_disk(c, p->node, &disk_id);
     }
     return n;
 }
@@ -72,7 +72,7 @@ static int admit_formed(struct control *c, const struct transport_identity *peer
     char known[UUID_TEXT_SIZE];
     char told[UUID_TEXT_SIZE];
 
-    if (peers_known_disk(c, peer->node, &disk_id)) {
+    if (control_peers_known_disk(c, peer->node, &disk_id)) {
         if (!uuid_equal(&disk_id, &peer->disk_id)) {
             snprintf(text, ERRMSG_SIZE,
                      "node %u is known with disk %s, this is %s: its data directory was emptied or replaced; bring the "
@@ -89,14 +89,14 @@ static int admit_formed(struct control *c, const struct transport_identity *peer
         snprintf(text, ERRMSG_SIZE, "this cluster was founded by a single seed: it takes no further nodes");
         return ERR_REFUSED;
     }
-    if (peers_find(c, peer->node) == NULL && count_guests(c) >= CONTROL_GUESTS_MAX) {
+    if (control_peers_find(c, peer->node) == NULL && count_guests(c) >= CONTROL_GUESTS_MAX) {
         snprintf(text, ERRMSG_SIZE, "%d nodes are joining already", CONTROL_GUESTS_MAX);
         return ERR_BUSY;
     }
     return 0;
 }
 
-int peers_admit(void *data, const struct transport_identity *peer, char *text)
+int control_peers_admit(void *data, const struct transport_identity *peer, char *text)
 {
     struct control *c = data;
     struct control_peer *p;
@@ -110,10 +110,10 @@ int peers_admit(void *data, const struct transport_identity *peer, char *text)
     if (rv != 0) {
         return rv;
     }
-    p = peers_find(c, peer->node);
+    p = control_peers_find(c, peer->node);
     /* Its own word on where it is reached counts, unless the address at hand works, or is the one that founding is about. */
     if (p == NULL || (!p->up && (control_is_formed(c) || seed_list_find(&c->formation.seeds, peer->node) == NULL))) {
-        p = peers_note(c, peer->node, peer->peer_address);
+        p = control_peers_note(c, peer->node, peer->peer_address);
         if (p == NULL) {
             snprintf(text, ERRMSG_SIZE, "node %u knows too many peers", c->node);
             return ERR_BUSY;
@@ -127,10 +127,10 @@ int peers_admit(void *data, const struct transport_identity *peer, char *text)
     return 0;
 }
 
-void peers_refused(void *data, uint32_t node, int err, const char *text)
+void control_peers_refused(void *data, uint32_t node, int err, const char *text)
 {
     struct control *c = data;
-    struct control_peer *p = peers_find(c, node);
+    struct control_peer *p = control_peers_find(c, node);
     uint32_t refusing = 0;
 
     if (!control_is_formed(c)) {
@@ -152,10 +152,10 @@ void peers_refused(void *data, uint32_t node, int err, const char *text)
     }
 }
 
-void peers_link(void *data, uint32_t node, bool up)
+void control_peers_link(void *data, uint32_t node, bool up)
 {
     struct control *c = data;
-    struct control_peer *p = peers_find(c, node);
+    struct control_peer *p = control_peers_find(c, node);
     if (p == NULL) {
         return;
     }
@@ -167,7 +167,8 @@ void peers_link(void *data, uint32_t node, bool up)
         c->peers_changed = true;
         c->calls.kick = true;
     } else {
-        calls_link_down(c, node);
+        control_calls_link_down(c, node);
+        formation_link_down(c, node);
     }
     control_wake(c);
 }
@@ -175,7 +176,7 @@ void peers_link(void *data, uint32_t node, bool up)
 /* The registration of a node moved, or is seen for the first time. */
 static void follow_node(struct control *c, const struct metadata_node *n)
 {
-    struct control_peer *p = peers_find(c, n->node);
+    struct control_peer *p = control_peers_find(c, n->node);
     bool first = p == NULL || p->registered[0] == '\0';
 
     if (p != NULL && strcmp(p->registered, n->peer_address) == 0) {
@@ -183,14 +184,14 @@ static void follow_node(struct control *c, const struct metadata_node *n)
     }
     /* What this node was configured with, or reaches, stands before what it reads of the past. */
     if (p == NULL || !first || (!p->up && seed_list_find(&c->formation.seeds, n->node) == NULL)) {
-        p = peers_note(c, n->node, n->peer_address);
+        p = control_peers_note(c, n->node, n->peer_address);
     }
     if (p != NULL) {
         snprintf(p->registered, sizeof p->registered, "%s", n->peer_address);
     }
 }
 
-void peers_follow_metadata(struct control *c)
+void control_peers_follow_metadata(struct control *c)
 {
     for (uint32_t i = 0; i < metadata_fsm_nodes(c->metadata.fsm); i++) {
         const struct metadata_node *n = metadata_fsm_node_at(c->metadata.fsm, i);
@@ -200,7 +201,7 @@ void peers_follow_metadata(struct control *c)
     }
 }
 
-void peers_turn(struct control *c)
+void control_peers_turn(struct control *c)
 {
     struct control_peer *p;
     struct control_peer *next;
@@ -227,7 +228,7 @@ void peers_turn(struct control *c)
     }
 }
 
-void peers_tick(struct control *c, uint64_t now_ms)
+void control_peers_tick(struct control *c, uint64_t now_ms)
 {
     struct control_peer *p;
     struct control_peer *next;
@@ -238,18 +239,18 @@ void peers_tick(struct control *c, uint64_t now_ms)
     }
     HASH_ITER(hh, c->peers, p, next)
     {
-        if (p->heard_ms != 0 && now_ms - p->heard_ms > CONTROL_GUEST_MS && !peers_known_disk(c, p->node, &disk_id) &&
+        if (p->heard_ms != 0 && now_ms - p->heard_ms > CONTROL_GUEST_MS && !control_peers_known_disk(c, p->node, &disk_id) &&
             seed_list_find(&c->formation.seeds, p->node) == NULL) {
             log_event(c->env->logger, LOG_INFO, "guest_forgotten", "node=%u", p->node);
             transport_peer_remove(c->transport, p->node);
-            calls_link_down(c, p->node);
+            control_calls_link_down(c, p->node);
             HASH_DEL(c->peers, p);
             free(p);
         }
     }
 }
 
-void peers_free(struct control *c)
+void control_peers_free(struct control *c)
 {
     struct control_peer *p;
     struct control_peer *next;
@@ -262,6 +263,6 @@ void peers_free(struct control *c)
 
 bool control_node_alive(const struct control *c, uint32_t node)
 {
-    const struct control_peer *p = peers_find(c, node);
+    const struct control_peer *p = control_peers_find(c, node);
     return node == c->node || (p != NULL && p->up && transport_peer_silent_ms(c->transport, node) < CONTROL_ALIVE_MS);
 }

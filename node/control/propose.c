@@ -54,7 +54,7 @@ struct unmade {
 _Static_assert(sizeof(struct unmade) <= sizeof(((struct control_proposal *)0)->impl), "fits");
 _Static_assert(sizeof(struct unmade) <= sizeof(((struct control_barrier *)0)->impl), "fits");
 
-void calls_init(struct control *c)
+void control_calls_init(struct control *c)
 {
     list_init(&c->calls.active);
     list_init(&c->calls.finished);
@@ -62,7 +62,7 @@ void calls_init(struct control *c)
     c->calls.id_next = env_random(c->env); /* answers to an earlier life find nobody */
 }
 
-uint64_t calls_new_id(struct control *c)
+uint64_t control_calls_new_id(struct control *c)
 {
     c->calls.id_next++;
     if (c->calls.id_next == 0) {
@@ -78,7 +78,7 @@ static struct control_call *call_new(struct control *c, enum call_kind kind, uin
         return NULL;
     }
     call->control = c;
-    call->id = calls_new_id(c);
+    call->id = control_calls_new_id(c);
     call->kind = kind;
     call->state = CALL_WAITING;
     call->waiting_for = ERR_LEADER_NOT_READY;
@@ -173,7 +173,7 @@ static void local_confirmed(struct group_barrier *barrier, int status)
     local_ended(call, status);
 }
 
-void calls_applied(struct control *c, const struct entry *entry, const struct metadata_reply *reply)
+void control_calls_applied(struct control *c, const struct entry *entry, const struct metadata_reply *reply)
 {
     list_for_each(pos, &c->calls.active)
     {
@@ -219,7 +219,7 @@ static int try_local(struct control_call *call)
 
 /* ---- attempts: the leader's node ---------------------------------------------------------------------------------- */
 
-int calls_send(struct control *c, uint32_t node, uint16_t number, Cairn__Cluster__ControlCall *message)
+int control_calls_send(struct control *c, uint32_t node, uint16_t number, Cairn__Cluster__ControlCall *message)
 {
     size_t size = cairn__cluster__control_call__get_packed_size(message);
     uint8_t *bytes = malloc(size);
@@ -233,12 +233,12 @@ int calls_send(struct control *c, uint32_t node, uint16_t number, Cairn__Cluster
     return rv;
 }
 
-void calls_respond(struct control *c, uint32_t node, uint16_t number, Cairn__Cluster__ControlResponse *response)
+void control_calls_respond(struct control *c, uint32_t node, uint16_t number, Cairn__Cluster__ControlResponse *response)
 {
     Cairn__Cluster__ControlCall message = CAIRN__CLUSTER__CONTROL_CALL__INIT;
     message.kind_case = CAIRN__CLUSTER__CONTROL_CALL__KIND_RESPONSE;
     message.response = response;
-    if (calls_send(c, node, number, &message) != 0) {
+    if (control_calls_send(c, node, number, &message) != 0) {
         return; /* the asker's time limit, or the end of its link to us, tells it */
     }
 }
@@ -249,7 +249,7 @@ static int try_remote(struct control_call *call, uint32_t node)
     Cairn__Cluster__ControlRequest request = CAIRN__CLUSTER__CONTROL_REQUEST__INIT;
     int rv;
 
-    call->id = calls_new_id(call->control); /* a late answer to an earlier attempt is not ours */
+    call->id = control_calls_new_id(call->control); /* a late answer to an earlier attempt is not ours */
     request.id = call->id;
     if (call->kind == CALL_KIND_BARRIER) {
         request.kind_case = CAIRN__CLUSTER__CONTROL_REQUEST__KIND_READ_BARRIER;
@@ -261,7 +261,7 @@ static int try_remote(struct control_call *call, uint32_t node)
     }
     message.kind_case = CAIRN__CLUSTER__CONTROL_CALL__KIND_REQUEST;
     message.request = &request;
-    rv = calls_send(call->control, node, CALL_METADATA_PROPOSE, &message);
+    rv = control_calls_send(call->control, node, CALL_METADATA_PROPOSE, &message);
     if (rv == 0) {
         call->state = CALL_SENT;
         call->target = node;
@@ -347,7 +347,7 @@ static void receive_response(struct control *c, uint32_t node, const Cairn__Clus
     }
 }
 
-void calls_link_down(struct control *c, uint32_t node)
+void control_calls_link_down(struct control *c, uint32_t node)
 {
     list_for_each_safe(pos, &c->calls.active)
     {
@@ -390,7 +390,7 @@ static void respond_error(struct control *c, uint32_t node, uint64_t id, int err
     response.id = id;
     response.error = (uint32_t)error;
     response.leader_node = control_metadata_leader(c);
-    calls_respond(c, node, CALL_METADATA_PROPOSE, &response);
+    control_calls_respond(c, node, CALL_METADATA_PROPOSE, &response);
 }
 
 static void receive_request(struct control *c, uint32_t node, const Cairn__Cluster__ControlRequest *request)
@@ -425,7 +425,7 @@ static void receive_request(struct control *c, uint32_t node, const Cairn__Clust
     }
 }
 
-void calls_receive(struct control *c, uint32_t node, uint16_t number, const uint8_t *message, size_t size)
+void control_calls_receive(struct control *c, uint32_t node, uint16_t number, const uint8_t *message, size_t size)
 {
     Cairn__Cluster__ControlCall *m = cairn__cluster__control_call__unpack(NULL, size, message);
     bool join = number == CALL_JOIN;
@@ -472,7 +472,7 @@ static void respond_finished(struct control_call *call)
     } else {
         response.error = (uint32_t)call->error;
     }
-    calls_respond(call->control, call->remote_node, CALL_METADATA_PROPOSE, &response);
+    control_calls_respond(call->control, call->remote_node, CALL_METADATA_PROPOSE, &response);
 }
 
 /* ---- answering ---------------------------------------------------------------------------------------------------- */
@@ -535,7 +535,7 @@ static void expire(struct control_call *call)
     }
 }
 
-void calls_turn(struct control *c)
+void control_calls_turn(struct control *c)
 {
     if (c->calls.kick) {
         c->calls.kick = false;
@@ -557,7 +557,7 @@ void calls_turn(struct control *c)
     report_finished(c);
 }
 
-void calls_tick(struct control *c, uint64_t now_ms)
+void control_calls_tick(struct control *c, uint64_t now_ms)
 {
     list_for_each_safe(pos, &c->calls.active)
     {
@@ -570,7 +570,7 @@ void calls_tick(struct control *c, uint64_t now_ms)
     }
 }
 
-void calls_end(struct control *c)
+void control_calls_end(struct control *c)
 {
     list_for_each_safe(pos, &c->calls.active)
     {
@@ -581,7 +581,7 @@ void calls_end(struct control *c)
     report_finished(c);
 }
 
-void calls_free(struct control *c)
+void control_calls_free(struct control *c)
 {
     struct list *pos;
     list_splice_back(&c->calls.active, &c->calls.finished);
