@@ -199,7 +199,7 @@ static int load_file(struct load *l)
 
 /* ---- the environment ---- */
 
-#define VARIABLE_CONFIG "CAIRN_CONFIG"
+#define VARIABLE_CONFIG "CAIRND_CONFIG"
 
 static const struct config_key *key_of_variable(const char *name, size_t length)
 {

@@ -5,8 +5,8 @@
 #include "node/config.h"
 
 #define CONFIG_WHY_SIZE 512
-#define CONFIG_VARIABLE_PREFIX "CAIRN_"
-#define CONFIG_VARIABLE_MAX 64 /* bytes of CAIRN_<KEY> with its NUL */
+#define CONFIG_VARIABLE_PREFIX "CAIRND_"
+#define CONFIG_VARIABLE_MAX 64 /* bytes of CAIRND_<KEY> with its NUL */
 
 enum config_type {
     CONFIG_NUMBER,   /* uint32_t, min..max */
@@ -38,7 +38,7 @@ extern const uint32_t config_n_keys; /* at most CONFIG_KEYS_MAX */
 
 /* NULL: no such key. */
 const struct config_key *config_key_find(const char *name, size_t length);
-/* CAIRN_NODE_ID for node.id. */
+/* CAIRND_NODE_ID for node.id. */
 void config_key_variable(const struct config_key *key, char out[CONFIG_VARIABLE_MAX]);
 /* "a number from 1 to 16". Returns @out. */
 const char *config_key_allowed(const struct config_key *key, char out[CONFIG_WHY_SIZE]);

@@ -18,7 +18,7 @@ void config_print(const struct config *c, FILE *out)
     char value[CONFIG_VALUE_MAX_BYTES];
     char allowed[CONFIG_WHY_SIZE];
     fputs("# cairnd's configuration: key = value. '#' at the begin of a line or behind a space begins a comment.\n"
-          "# The environment overrides this file (CAIRN_NODE_ID for node.id), flags override both (--node.id=1).\n"
+          "# The environment overrides this file (CAIRND_NODE_ID for node.id), flags override both (--node.id=1).\n"
           "# Check it with `cairnd --config FILE --check-config`.\n",
           out);
     for (uint32_t i = 0; i < config_n_keys; i++) {
@@ -50,8 +50,8 @@ void config_help(FILE *out)
           "       cairnd --print-config ...   the documented configuration file with the values in effect\n"
           "       cairnd --version | --help\n"
           "\n"
-          "Values come from, each overriding those before: defaults, the file (--config FILE, or CAIRN_CONFIG, "
-          "or\n" CONFIG_FILE_DEFAULT " if it is there), the environment (CAIRN_NODE_ID for node.id), flags\n"
+          "Values come from, each overriding those before: defaults, the file (--config FILE, or CAIRND_CONFIG, "
+          "or\n" CONFIG_FILE_DEFAULT " if it is there), the environment (CAIRND_NODE_ID for node.id), flags\n"
           "(--node.id=1 or --node.id 1). Unknown keys are errors. SIGTERM and SIGINT stop the node in order, a second\n"
           "one at once. Exit status: 0 stopped, 2 something is to be corrected first (configuration, a busy port, a "
           "data\n"

@@ -109,6 +109,11 @@ void conns_abandon(struct conns *c)
     {
         conn_free(list_entry(pos, struct conn, link));
     }
+    env_hook_remove(&c->hook);
+    env_timer_stop(c->env, &c->sweep);
+    for (uint32_t i = 0; i < c->n_listeners; i++) {
+        env_listener_close(c->env, c->listeners[i].listener);
+    }
     free(c);
 }
 

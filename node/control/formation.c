@@ -195,8 +195,12 @@ void formation_receive(struct control *c, uint32_t node, const uint8_t *message,
         (m->cluster_id.len != 0 && m->cluster_id.len != sizeof cluster_id.bytes)) {
         goto out;
     }
-    memcpy(pledge.bytes, m->pledge.data, m->pledge.len);
-    memcpy(cluster_id.bytes, m->cluster_id.data, m->cluster_id.len);
+    if (m->pledge.len != 0) {
+        memcpy(pledge.bytes, m->pledge.data, m->pledge.len);
+    }
+    if (m->cluster_id.len != 0) {
+        memcpy(cluster_id.bytes, m->cluster_id.data, m->cluster_id.len);
+    }
     if (control_is_formed(c)) {
         if (uuid_is_nil(&cluster_id)) {
             tell(c, node);

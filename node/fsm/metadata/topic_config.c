@@ -46,7 +46,7 @@ int metadata_check_topic_name(const char *name, char *text)
         return ERR_INVALID_TOPIC;
     }
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        snprintf(text, ERRMSG_SIZE, "a topic cannot be named \"%s\"", name);
+        snprintf(text, ERRMSG_SIZE, "a topic cannot be named \"%.200s\"", name);
         return ERR_INVALID_TOPIC;
     }
     if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != length) {

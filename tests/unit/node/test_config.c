@@ -146,7 +146,7 @@ static void flags_override_the_environment_overrides_the_file(void **state)
     struct fixture *f = *state;
     write_text(f, "node.id = 2\nnode.rack = file\nshards = 2\nconnections.max = 20\n"
                   "cluster.seeds = 9@127.0.0.1:1\n");
-    assert_loads(f, FLAGS("--shards=4"), ENVIRONMENT("PATH=/bin", "CAIRN_NODE_RACK=environment", "CAIRN_SHARDS=3"));
+    assert_loads(f, FLAGS("--shards=4"), ENVIRONMENT("PATH=/bin", "CAIRND_NODE_RACK=environment", "CAIRND_SHARDS=3"));
     assert_int_equal(f->config.node_id, 2);
     assert_string_equal(f->config.node_rack, "environment");
     assert_int_equal(f->config.shards, 4);
@@ -161,8 +161,8 @@ static void the_file_is_the_flag_s_then_the_environment_s_then_the_default(void 
     char flag[256];
     char variable[256];
     write_text(f, "node.rack = mine\n");
-    snprintf(variable, sizeof variable, "CAIRN_CONFIG=%s", f->path);
-    assert_loads(f, FLAGS(NODE, SEEDS, "--config", "/dev/null"), ENVIRONMENT("CAIRN_CONFIG=/nowhere"));
+    snprintf(variable, sizeof variable, "CAIRND_CONFIG=%s", f->path);
+    assert_loads(f, FLAGS(NODE, SEEDS, "--config", "/dev/null"), ENVIRONMENT("CAIRND_CONFIG=/nowhere"));
     assert_string_equal(f->config.node_rack, "");
     assert_string_equal(f->config.file, "/dev/null");
 
@@ -208,7 +208,7 @@ static void help_and_version_work_whatever_else_is_wrong(void **state)
 {
     struct fixture *f = *state;
     write_text(f, "nonsense\n");
-    assert_loads(f, FLAGS("--help"), ENVIRONMENT("CAIRN_NONSENSE=1"));
+    assert_loads(f, FLAGS("--help"), ENVIRONMENT("CAIRND_NONSENSE=1"));
     assert_int_equal(f->config.action, CONFIG_HELP);
     assert_loads(f, FLAGS("-h"), NULL);
     assert_int_equal(f->config.action, CONFIG_HELP);
@@ -225,9 +225,9 @@ static void an_unknown_key_is_an_error_wherever_it_stands(void **state)
     assert_fails(f, FLAGS(NODE, SEEDS, "--node.idd", "5"), NULL, "node.idd", "\"5\"", "unknown key");
     assert_fails(f, FLAGS(NODE, SEEDS, "--confi=a"), NULL, "--confi", "unknown key");
     assert_fails(f, FLAGS(NODE, SEEDS, "--=a"), NULL, "unknown key");
-    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_NODE_IDD=5"), "environment", "CAIRN_NODE_IDD", "\"5\"",
+    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRND_NODE_IDD=5"), "environment", "CAIRND_NODE_IDD", "\"5\"",
                  "unknown key");
-    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_=5"), "CAIRN_", "unknown key");
+    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_=5"), "CAIRND_", "unknown key");
     write_text(f, "node.id = 1\n\nnode.idd = 5\n");
     assert_fails(f, FLAGS(SEEDS), NULL, "cairnd.conf:3: ", "node.idd", "\"5\"", "unknown key");
     write_text(f, "config = /etc/passwd\n");
@@ -238,7 +238,7 @@ static void a_key_given_twice_is_an_error(void **state)
 {
     struct fixture *f = *state;
     assert_fails(f, FLAGS(NODE, SEEDS, "--node.id", "2"), NULL, "node.id = \"2\"", "given twice");
-    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_SHARDS=1", "CAIRN_SHARDS=2"), "CAIRN_SHARDS", "given twice");
+    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRND_SHARDS=1", "CAIRND_SHARDS=2"), "CAIRND_SHARDS", "given twice");
     assert_fails(f, FLAGS("--config=/dev/null", "--config=/dev/null"), NULL, "--config", "given twice");
     write_text(f, "node.id = 1\nshards=1\n#\nnode.id = 1\n");
     assert_fails(f, FLAGS(SEEDS), NULL, "cairnd.conf:4: node.id = \"1\"", "given twice", "line 1");
@@ -262,8 +262,8 @@ static void a_file_that_is_named_must_be_there_and_be_text(void **state)
 {
     struct fixture *f = *state;
     assert_fails(f, FLAGS(NODE, SEEDS, "--config=/nowhere/at/all"), NULL, "/nowhere/at/all", "not there");
-    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_CONFIG=/nowhere/at/all"), "/nowhere/at/all", "not there");
-    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_CONFIG="), "--config", "not a path");
+    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRND_CONFIG=/nowhere/at/all"), "/nowhere/at/all", "not there");
+    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRND_CONFIG="), "--config", "not a path");
     assert_fails(f, FLAGS(NODE, SEEDS, "--config", f->dir), NULL, f->dir, "cannot be read");
     write_bytes(f, "node.id = 1\0\n", 13);
     assert_fails(f, FLAGS(SEEDS), NULL, f->path, "not a configuration file");
@@ -280,10 +280,10 @@ static void a_file_that_is_named_must_be_there_and_be_text(void **state)
 static void what_is_required_is_asked_for_by_all_its_names(void **state)
 {
     struct fixture *f = *state;
-    assert_fails(f, FLAGS(SEEDS), NULL, "node.id is not set", "no configuration file was read", "CAIRN_NODE_ID",
+    assert_fails(f, FLAGS(SEEDS), NULL, "node.id is not set", "no configuration file was read", "CAIRND_NODE_ID",
                  "--node.id", "a number from 1 to 2147483647");
     write_text(f, "node.id = 1\n");
-    assert_fails(f, NULL, NULL, "cluster.seeds is not set", f->path, "CAIRN_CLUSTER_SEEDS", "id@host:port");
+    assert_fails(f, NULL, NULL, "cluster.seeds is not set", f->path, "CAIRND_CLUSTER_SEEDS", "id@host:port");
 }
 
 /* ---- values ---- */
@@ -384,7 +384,7 @@ static void what_is_foreign_cannot_forge_a_second_line(void **state)
     struct fixture *f = *state;
     assert_fails(f, FLAGS("--data.dir=/a\nb\x1b[31m"), NULL, "data.dir = \"/a\\x0ab\\x1b[31m\"");
     assert_fails(f, FLAGS("--a\nb=c\nd"), NULL, "\\x0a");
-    assert_fails(f, NULL, ENVIRONMENT("CAIRN_A\nB=c\nd"), "\\x0a");
+    assert_fails(f, NULL, ENVIRONMENT("CAIRND_A\nB=c\nd"), "\\x0a");
     assert_fails(f, FLAGS(NODE, "--cluster.seeds=1@a\nb"), NULL, "cluster.seeds");
     assert_fails(f, FLAGS(NODE, "--listeners=a\nb@a:1"), NULL, "listeners");
     assert_fails(f, FLAGS("a\nb"), NULL, "not a flag");
@@ -588,7 +588,7 @@ static void what_is_printed_reads_back_the_same(void **state)
                        "--connections.max=7", "--connection.idle.timeout.ms=0", "--raft.election.timeout.ms=300",
                        "--raft.heartbeat.ms=100", "--topic.default.partitions=1", "--topic.default.replication=1",
                        "--stop.timeout.ms=0", "--log.level=warn", "--log.file=/tmp/x"),
-                 ENVIRONMENT("CAIRN_THREADS_POOL=5"));
+                 ENVIRONMENT("CAIRND_THREADS_POOL=5"));
     *before = f->config;
     char *text = printed(before);
     write_text(f, text);
