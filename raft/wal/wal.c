@@ -561,7 +561,7 @@ void wal_free(struct wal *wal)
             wal_file_free(wal, wal->slots[s]);
         }
     }
-    if (wal->next != NULL && wal->next->slot == UINT32_MAX) {
+    if (wal->next != NULL) {
         wal_file_free(wal, wal->next);
     }
     free(wal->slots);

@@ -71,18 +71,18 @@ size_t wal_put_entry_header(uint8_t *to, uint32_t seed, uint8_t kind, const stru
 
 /* ---- planning ---------------------------------------------------------------------------------------------------- */
 
-static void plan_group(struct wal *wal, struct wal_plan *plan, struct wal_group *g)
+static int plan_group(struct wal *wal, struct wal_plan *plan, struct wal_group *g)
 {
     struct wal_flush *flush = &wal->flush;
 
     if (g->flush_id == flush->id) {
-        return;
+        return 0;
     }
     if (flush->n_groups == flush->groups_capacity) {
         uint32_t capacity = flush->groups_capacity == 0 ? 64 : flush->groups_capacity * 2;
         struct wal_disk_group *groups = realloc(flush->groups, capacity * sizeof(groups[0]));
         if (groups == NULL) {
-            wal_fatal_nomem(wal);
+            return ERR_NOMEM;
         }
         flush->groups = groups;
         flush->groups_capacity = capacity;
@@ -93,6 +93,8 @@ static void plan_group(struct wal *wal, struct wal_plan *plan, struct wal_group 
         (struct wal_disk_group){.group = g->group, .replica = g->replica, .index_min = UINT64_MAX, .index_max = 0};
     plan->bytes += sizeof(struct wal_disk_group);
     plan->staging += sizeof(struct wal_disk_group);
+    /* Room for its range: encoding must not fail half-way. */
+    return wal_file_note(wal->current, g, UINT64_MAX, 0);
 }
 
 static bool plan_head(const struct wal_write *write)
@@ -109,22 +111,22 @@ static bool plan_head(const struct wal_write *write)
     }
 }
 
-/* As much of @write as fits. False: not all of it. */
-static bool plan_write(struct wal *wal, struct wal_plan *plan, struct wal_write *write, uint64_t limit)
+/* As much of @write as fits: ERR_BUSY when that is not all of it. */
+static int plan_write(struct wal *wal, struct wal_plan *plan, struct wal_write *write, uint64_t limit)
 {
     const struct wal_write_impl *impl = wal_write_impl(write);
     const uint64_t head = wal_record_size(sizeof(struct wal_disk_state)); /* the largest of the small records */
 
     if (!impl->head_done && plan_head(write)) {
         if (plan->bytes + head + sizeof(struct wal_disk_group) > limit && plan->records > 0) {
-            return false;
+            return ERR_BUSY;
         }
         plan->bytes += head;
         plan->staging += head;
         plan->records++;
     }
-    if (write->group != NULL) {
-        plan_group(wal, plan, write->group);
+    if (write->group != NULL && plan_group(wal, plan, write->group) != 0) {
+        return ERR_NOMEM;
     }
     plan->heads++;
     for (plan->cursor = impl->cursor; plan->cursor < write->n_entries; plan->cursor++) {
@@ -133,17 +135,17 @@ static bool plan_write(struct wal *wal, struct wal_plan *plan, struct wal_write 
         bool direct = length >= WAL_FLUSH_DIRECT_MIN;
 
         if (plan->records > 0 && (plan->bytes + size > limit || plan->directs + direct > WAL_FLUSH_DIRECTS_MAX)) {
-            return false;
+            return ERR_BUSY;
         }
         plan->bytes += size;
         plan->staging += direct ? size - length + WAL_RECORD_ALIGN : size;
         plan->directs += direct;
         plan->records++;
     }
-    return true;
+    return 0;
 }
 
-void wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit)
+int wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit)
 {
     const uint64_t frame = sizeof(struct wal_disk_flush) + sizeof(struct wal_disk_groups);
 
@@ -154,11 +156,16 @@ void wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit)
     plan->staging = frame;
     list_for_each(node, &wal->queue)
     {
-        if (!plan_write(wal, plan, list_entry(node, struct wal_write, link), limit)) {
+        int rv = plan_write(wal, plan, list_entry(node, struct wal_write, link), limit);
+        if (rv == ERR_BUSY) {
             break;
+        }
+        if (rv != 0) {
+            return rv;
         }
         plan->whole++;
     }
+    return wal_staging_reserve(&wal->flush, plan->staging);
 }
 
 /* ---- encoding ---------------------------------------------------------------------------------------------------- */
@@ -399,7 +406,9 @@ static void note_ranges(struct wal *wal, struct wal_file *file)
             continue;
         }
         HASH_FIND(hh, wal->groups, &listed->group, sizeof(listed->group), g);
-        if (g != NULL && wal_file_note(file, g, listed->index_min, listed->index_max) != 0) {
+        /* A group forgotten and made anew meanwhile has no room reserved, and nothing alive in this flush. */
+        if (g != NULL && g->range_file == file->sequence &&
+            wal_file_note(file, g, listed->index_min, listed->index_max) != 0) {
             wal_fatal_nomem(wal);
         }
     }
@@ -421,9 +430,6 @@ void wal_encode_flush(struct wal *wal, const struct wal_plan *plan, uint16_t fla
     flush->n_records = 0;
     flush->is_switch = false;
     flush->name = (struct wal_name){.sequence = wal->chain.sequence + 1};
-    if (wal_staging_reserve(flush, plan->staging) != 0) {
-        wal_fatal_nomem(wal);
-    }
     e.segment = flush->staging;
     e.at = flush->staging;
     e.position = flush->offset;

@@ -15,8 +15,8 @@ struct wal_plan {
     uint32_t cursor; /* in the last one, if not whole: entries up to here */
 };
 
-/* At most @limit bytes, but at least one record. */
-void wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit);
+/* At most @limit bytes, but at least one record. After it nothing can fail. Errors: ERR_NOMEM, nothing has changed. */
+int wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit) MUST_USE;
 /* The planned flush into wal.flush; its entries get their places; writes it completes move to wal.flush.done. */
 void wal_encode_flush(struct wal *wal, const struct wal_plan *plan, uint16_t flags);
 /* Header and checkpoint of @file, which begins behind flush @prev, into wal.flush. Errors: ERR_NOMEM. */

@@ -37,7 +37,6 @@ static void switch_complete(struct wal *wal)
         wal->current->state = WAL_FILE_SEALED;
     }
     wal->current = wal->flush.file;
-    wal->next = NULL;
     wal->switched_ns = env_now_ns(wal->env);
     wal->reclaim_due = true;
     wal_prepare_next(wal);
@@ -123,6 +122,7 @@ static void switch_start(struct wal *wal)
     if (wal_file_add(wal, next) != 0 || wal_encode_begin(wal, next, wal->chain.sequence + 1, wal->chain) != 0) {
         wal_fatal_nomem(wal);
     }
+    wal->next = NULL;
     wal->closed_off = false;
     flush_submit(wal, false);
 }
@@ -153,7 +153,9 @@ static void flush_next(struct wal *wal, uint16_t flags, bool may_inline)
         switch_start(wal);
         return;
     }
-    wal_plan(wal, &plan, room < WAL_FLUSH_BYTES_MAX ? room : WAL_FLUSH_BYTES_MAX);
+    if (wal_plan(wal, &plan, room < WAL_FLUSH_BYTES_MAX ? room : WAL_FLUSH_BYTES_MAX) != 0) {
+        wal_fatal_nomem(wal);
+    }
     if (plan.bytes > room && !fresh) {
         switch_start(wal);
         return;

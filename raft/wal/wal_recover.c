@@ -510,9 +510,11 @@ static int write_fresh(struct recover *r, struct wal_name prev, const char *path
     }
     while (rv == 0 && !list_empty(&wal->queue)) {
         struct wal_plan plan;
-        wal_plan(wal, &plan, WAL_FLUSH_BYTES_MAX);
-        wal_encode_flush(wal, &plan, 0);
-        rv = write_flush(wal);
+        rv = wal_plan(wal, &plan, WAL_FLUSH_BYTES_MAX);
+        if (rv == 0) {
+            wal_encode_flush(wal, &plan, 0);
+            rv = write_flush(wal);
+        }
     }
     wal->queue_bytes = 0;
     if (rv == 0) {
