@@ -233,7 +233,9 @@ static inline bool sim_dead(const struct sim_loop *loop)
 static inline void sim_assert_on_loop(const struct sim_loop *loop)
 {
     assert(sim_dead(loop) || loop->world->context != SIM_IN_WORKER);
-    assert(sim_dead(loop) || loop->world->context == SIM_OUTSIDE || loop->world->current == loop);
+    /* A loop that is made and not yet started is its maker's. */
+    assert(sim_dead(loop) || loop->world->context == SIM_OUTSIDE || loop->world->current == loop ||
+           loop->state == SIM_LOOP_NEW);
 }
 static inline bool sim_in_turn(const struct sim_loop *loop)
 {
