@@ -279,7 +279,7 @@ static void synced_write_and_sync_succeed(void **state)
 static void direct_files_read_and_write_aligned(void **state)
 {
     struct fixture *f = *state;
-    uint8_t *block;
+    uint8_t *block = NULL;
     size_t n;
     assert_int_equal(posix_memalign((void **)&block, ENV_DIRECT_ALIGN, 4 * ENV_DIRECT_ALIGN), 0);
     memset(block, 'x', 4 * ENV_DIRECT_ALIGN);
