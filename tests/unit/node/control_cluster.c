@@ -214,6 +214,9 @@ bool cluster_settled(struct cluster *cl, void *data)
     for (uint32_t i = 0; i < cl->n; i++) {
         const struct control *c = cl->nodes[i].control;
         const struct metadata_node *n;
+        if (c == NULL && sim_node_running(cl->nodes[i].machine)) {
+            return false; /* just starting, or just ending */
+        }
         if (c == NULL) {
             continue;
         }

@@ -1,0 +1,363 @@
+/* Topics on a running cluster: local groups follow the metadata, on every node, over deaths. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/node/control_cluster.h"
+
+static void form(struct cluster *cl, uint64_t seed, uint32_t n)
+{
+    cluster_init(cl, seed, n);
+    for (uint32_t i = 1; i <= n; i++) {
+        cluster_start(cl, i);
+    }
+    assert_true(cluster_run_until(cl, cluster_settled, NULL, 20000));
+}
+
+struct expected {
+    const char *name;
+    bool deleted;
+    uint64_t groups[64]; /* of a deleted topic */
+    uint32_t n_groups;
+};
+
+static struct local *local_of(const struct control *c, uint64_t group)
+{
+    struct local *l;
+    HASH_FIND(hh, c->reconcile.table, &group, sizeof group, l);
+    return l;
+}
+
+/* Every running node holds exactly the replicas that its metadata gives it, all of them led by somebody it knows. */
+static bool matches(struct cluster *cl, void *data)
+{
+    for (uint32_t i = 0; i < cl->n; i++) {
+        const struct control *c = cl->nodes[i].control;
+        uint32_t expected = 0;
+        if (c == NULL) {
+            continue;
+        }
+        if (!c->metadata.confirmed || c->reconcile.dirty || c->reconcile.under_way != 0) {
+            return false;
+        }
+        list_for_each(pos, metadata_fsm_topics(c->metadata.fsm))
+        {
+            const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
+            for (uint32_t p = 0; p < t->n_partitions; p++) {
+                const struct metadata_partition *part = &t->partitions[p];
+                if (control_leader_of(c, part->group, NULL) == 0) {
+                    return false;
+                }
+                for (uint32_t r = 0; r < part->n_replicas; r++) {
+                    const struct local *l = local_of(c, part->group);
+                    if (part->replicas[r].node != c->node) {
+                        continue;
+                    }
+                    expected++;
+                    if (l == NULL || l->state != LOCAL_OPEN || l->replica != part->replicas[r].replica ||
+                        l->message_max_bytes == 0) {
+                        return false;
+                    }
+                }
+            }
+        }
+        if (HASH_COUNT(c->reconcile.table) != expected) {
+            return false;
+        }
+    }
+    return cluster_settled(cl, data);
+}
+
+static void topics_are_founded_on_all_replicas_and_deleted(void **state)
+{
+    (void)state;
+    for (uint32_t shards = 1; shards <= 2; shards++) {
+        struct cluster cl;
+        uint32_t leads[4] = {0};
+        cluster_init(&cl, 60 + shards, 3);
+        for (uint32_t i = 1; i <= 3; i++) {
+            cluster_node(&cl, i)->shards = shards;
+            cluster_start(&cl, i);
+        }
+        assert_true(cluster_run_until(&cl, cluster_settled, NULL, 20000));
+        for (uint32_t i = 1; i <= 3; i++) { /* leader or not: any node takes it */
+            char name[16];
+            snprintf(name, sizeof name, "topic-%u", i);
+            assert_int_equal(cluster_create_topic(&cl, i, name, 6, 3), 0);
+            assert_int_equal(cluster_create_topic(&cl, i, name, 6, 3), ERR_TOPIC_EXISTS);
+        }
+        assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+        /* Preferred leaders lead, spread evenly. */
+        for (struct leader *l = cluster_node(&cl, 1)->control->leaders.table; l != NULL; l = l->hh.next) {
+            leads[l->node] += l->group != METADATA_GROUP;
+        }
+        assert_int_equal(leads[1] + leads[2] + leads[3], 18);
+        assert_in_range(leads[1], 4, 8);
+        assert_in_range(leads[2], 4, 8);
+        assert_in_range(leads[3], 4, 8);
+        assert_int_equal(cluster_delete_topic(&cl, 2, "topic-2"), 0);
+        assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+        assert_int_equal(HASH_COUNT(cluster_node(&cl, 1)->control->reconcile.table), 12);
+        cluster_close(&cl);
+    }
+}
+
+static void a_node_that_was_away_founds_and_deletes_what_it_missed(void **state)
+{
+    struct cluster cl;
+    (void)state;
+    form(&cl, 70, 3);
+    assert_int_equal(cluster_create_topic(&cl, 1, "before", 4, 3), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    cluster_kill(&cl, 3, SIM_END_POWER);
+    cluster_run(&cl, 4000);
+    assert_int_equal(cluster_create_topic(&cl, 1, "meanwhile", 4, 3), 0); /* two of its three can start */
+    assert_int_equal(cluster_delete_topic(&cl, 2, "before"), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    cluster_start(&cl, 3);
+    assert_true(cluster_run_until(&cl, matches, NULL, 10000));
+    assert_int_equal(HASH_COUNT(cluster_node(&cl, 3)->control->reconcile.table), 4);
+    cluster_close(&cl);
+}
+
+/* Old commands are replayed at every start; what they created and deleted must not come back. */
+static void deleted_topics_stay_deleted_over_restarts(void **state)
+{
+    struct cluster cl;
+    (void)state;
+    form(&cl, 71, 3);
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 4, 3), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    assert_int_equal(cluster_delete_topic(&cl, 1, "t"), 0);
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 2, 3), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    for (uint32_t round = 0; round < 3; round++) {
+        sim_world_power_cut(cl.world);
+        for (uint32_t i = 1; i <= 3; i++) {
+            cluster_start(&cl, i);
+        }
+        assert_true(cluster_run_until(&cl, matches, NULL, 10000));
+        assert_int_equal(HASH_COUNT(cluster_node(&cl, 2)->control->reconcile.table), 2);
+    }
+    cluster_close(&cl);
+}
+
+/* Nodes die at disk operations all through the founding and deleting of groups. */
+static void deaths_while_groups_are_made_and_deleted(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 25; seed++) {
+        struct cluster cl;
+        form(&cl, 7100 + seed, 3);
+        for (uint32_t i = 1; i <= 3; i++) {
+            cluster_node(&cl, i)->restart = true;
+        }
+        for (uint32_t round = 0; round < 4; round++) {
+            uint32_t victim = 1 + (uint32_t)(sim_world_random(cl.world) % 3);
+            uint32_t asked = victim % 3 + 1;
+            char name[16];
+            int rv;
+            snprintf(name, sizeof name, "t%u", round);
+            if (!sim_node_running(cluster_node(&cl, victim)->machine) ||
+                !sim_node_running(cluster_node(&cl, asked)->machine)) {
+                cluster_run(&cl, 300);
+            }
+            sim_node_kill_at_op(cluster_node(&cl, victim)->machine, sim_world_random(cl.world) % 12,
+                                sim_world_random(cl.world) % 2 == 0 ? SIM_END_POWER : SIM_END_KILL);
+            rv = cluster_create_topic(&cl, asked, name, 5, 3);
+            if (rv == 0 && round % 2 == 0 && cluster_node(&cl, asked)->control != NULL) {
+                rv = cluster_delete_topic(&cl, asked, name);
+            }
+            assert_true(rv == 0 || rv == ERR_UNKNOWN_OUTCOME || rv == ERR_TIMEOUT || rv == ERR_LEADER_NOT_READY ||
+                        rv == ERR_INVALID_REPLICAS || rv == ERR_NOT_FORMED);
+            cluster_run(&cl, sim_world_random(cl.world) % 1500);
+        }
+        assert_true(cluster_run_until(&cl, matches, NULL, 20000));
+        assert_int_equal(cl.n_working, 1);
+        cluster_close(&cl);
+    }
+}
+
+static bool everybody_knows_the_leaders(struct cluster *cl, void *data)
+{
+    const struct control *first = NULL;
+    (void)data;
+    for (uint32_t i = 0; i < cl->n; i++) {
+        const struct control *c = cl->nodes[i].control;
+        if (c == NULL) {
+            continue;
+        }
+        if (first == NULL) {
+            first = c;
+        }
+        for (struct leader *l = first->leaders.table; l != NULL; l = l->hh.next) {
+            uint32_t node = control_leader_of(c, l->group, NULL);
+            if (node == 0 || node != l->node || cluster_node(cl, node)->control == NULL) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool preferred_lead(struct cluster *cl, void *data)
+{
+    const struct control *c = cl->nodes[0].control;
+    (void)data;
+    list_for_each(pos, metadata_fsm_topics(c->metadata.fsm))
+    {
+        const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
+        for (uint32_t p = 0; p < t->n_partitions; p++) {
+            if (control_leader_of(c, t->partitions[p].group, NULL) != t->partitions[p].preferred_node) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void leaders_move_away_at_a_death_and_back_after_it(void **state)
+{
+    struct cluster cl;
+    (void)state;
+    form(&cl, 80, 4); /* the fourth node has no replica of some groups: it hears of their leaders */
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 12, 3), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    assert_true(cluster_run_until(&cl, preferred_lead, NULL, 30000));
+    cluster_kill(&cl, 2, SIM_END_POWER);
+    assert_true(cluster_run_until(&cl, everybody_knows_the_leaders, NULL, 10000));
+    cluster_start(&cl, 2);
+    assert_true(cluster_run_until(&cl, preferred_lead, NULL, 60000));
+    assert_true(cluster_run_until(&cl, everybody_knows_the_leaders, NULL, 10000));
+    cluster_close(&cl);
+}
+
+struct hand_over {
+    struct cluster_node *node;
+    bool done;
+};
+
+static void handed_over(void *data)
+{
+    ((struct hand_over *)data)->done = true;
+}
+
+static void start_hand_over(struct env *env, void *data)
+{
+    struct hand_over *h = data;
+    (void)env;
+    control_hand_over(h->node->control, 5000, handed_over, h);
+}
+
+static bool hand_over_done(struct cluster *cl, void *data)
+{
+    (void)cl;
+    return ((struct hand_over *)data)->done;
+}
+
+static void a_planned_stop_hands_everything_over_first(void **state)
+{
+    struct cluster cl;
+    struct hand_over h = {0};
+    (void)state;
+    form(&cl, 81, 3);
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 12, 3), 0);
+    assert_int_equal(cluster_create_topic(&cl, 1, "alone", 3, 1), 0); /* nobody to hand these to: not waited for */
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    h.node = cluster_metadata_leader(&cl);
+    assert_true(h.node->control->leaders.own > 1);
+    assert_true(sim_node_call(h.node->machine, start_hand_over, &h));
+    assert_true(cluster_run_until(&cl, hand_over_done, &h, 2000));
+    assert_in_range(h.node->control->leaders.own, 0, 2);
+    assert_true(cluster_run_until(&cl, everybody_knows_the_leaders, NULL, 2000));
+    cluster_close(&cl);
+}
+
+#define BURST 64
+
+struct burst {
+    struct cluster_node *node;
+    uint32_t done;
+    uint32_t ok;
+    uint32_t unknown;
+    struct burst_item {
+        struct control_proposal proposal;
+        struct burst *burst;
+    } items[BURST];
+};
+
+static void burst_done(struct control_proposal *p, int error, const struct metadata_reply *reply)
+{
+    struct burst *b = container_of(p, struct burst_item, proposal)->burst;
+    (void)reply;
+    b->done++;
+    b->ok += error == 0;
+    b->unknown += error == ERR_UNKNOWN_OUTCOME;
+}
+
+static void start_burst(struct env *env, void *data)
+{
+    struct burst *b = data;
+    (void)env;
+    for (uint32_t i = 0; i < BURST; i++) {
+        Cairn__Command__MetadataCommand command = CAIRN__COMMAND__METADATA_COMMAND__INIT;
+        Cairn__Command__AllocateProducerIds body = CAIRN__COMMAND__ALLOCATE_PRODUCER_IDS__INIT;
+        body.node = b->node->id;
+        body.count = 1;
+        command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_ALLOCATE_PRODUCER_IDS;
+        command.allocate_producer_ids = &body;
+        b->items[i].burst = b;
+        b->items[i].proposal.done = burst_done;
+        b->items[i].proposal.timeout_ms = 8000;
+        control_propose(b->node->control, &command, &b->items[i].proposal);
+    }
+}
+
+static bool burst_ended(struct cluster *cl, void *data)
+{
+    (void)cl;
+    return ((struct burst *)data)->done == BURST;
+}
+
+/* Every proposal is answered once, and what was answered with success is there; unknown ones may be. */
+static void proposals_survive_the_leaders_death(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct cluster cl;
+        struct burst b = {0};
+        struct cluster_node *leader;
+        form(&cl, 8300 + seed, 3);
+        leader = cluster_metadata_leader(&cl);
+        b.node = cluster_node(&cl, leader->id % 3 + 1);
+        assert_true(sim_node_call(b.node->machine, start_burst, &b));
+        sim_world_run_for(cl.world, sim_world_random(cl.world) % (4 * SIM_MS));
+        cluster_kill(&cl, leader->id, SIM_END_POWER);
+        assert_true(cluster_run_until(&cl, burst_ended, &b, 15000));
+        assert_int_equal(b.ok + b.unknown, BURST);
+        cluster_close(&cl);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(topics_are_founded_on_all_replicas_and_deleted),
+        cmocka_unit_test(a_node_that_was_away_founds_and_deletes_what_it_missed),
+        cmocka_unit_test(deleted_topics_stay_deleted_over_restarts),
+        cmocka_unit_test(deaths_while_groups_are_made_and_deleted),
+        cmocka_unit_test(leaders_move_away_at_a_death_and_back_after_it),
+        cmocka_unit_test(a_planned_stop_hands_everything_over_first),
+        cmocka_unit_test(proposals_survive_the_leaders_death),
+    };
+    if (getenv("ONLY") != NULL) {
+        cmocka_set_test_filter(getenv("ONLY"));
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
