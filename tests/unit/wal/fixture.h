@@ -14,6 +14,7 @@
 
 #define FX_DIR "/wal"
 #define FX_ENTRIES_MAX 64
+#define SIM_SECTOR 512u
 
 struct fx {
     struct sim_world *world;
