@@ -79,8 +79,6 @@ int node_open(const struct node_params *params, struct node **out, char *errmsg)
         rv = ERR_NOMEM;
         goto err_after_conns;
     }
-    /* Answers are written behind everything that makes them in the same turn. */
-    conns_hook_last(n->conns);
     conns_serve(n->conns, n->service);
     free(control_params);
     *out = n;

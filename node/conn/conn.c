@@ -45,12 +45,6 @@ const char *conns_address(const struct conns *c, uint32_t i)
     return env_listener_address(c->env, c->listeners[i].listener);
 }
 
-void conns_hook_last(struct conns *c)
-{
-    env_hook_remove(&c->hook);
-    env_hook_add(c->env, &c->hook);
-}
-
 void conns_serve(struct conns *c, struct service *service)
 {
     c->service = service;

@@ -37,8 +37,6 @@ struct conns *conns_new(const struct conns_params *params);
  * Errors: those of env_listen; @errmsg. */
 int conns_listen(struct conns *c, const struct conn_listener_params *listener, char *errmsg) MUST_USE;
 const char *conns_address(const struct conns *c, uint32_t i); /* as bound */
-/* Move the end-of-turn hook behind those that were added meanwhile: answers leave in the turn that makes them. */
-void conns_hook_last(struct conns *c);
 /* From here on connections are served. */
 void conns_serve(struct conns *c, struct service *service);
 /* No new connections; open ones end. @closed when none is left. */

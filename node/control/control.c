@@ -372,7 +372,7 @@ int control_open(const struct control_params *params, struct control **out, char
         }
     }
     c->hook.run = control_turn;
-    env_hook_add_front(c->env, &c->hook);
+    env_hook_add_at(c->env, &c->hook, ENV_PHASE_DECIDE);
     env_timer_start(c->env, &c->tick, CONTROL_TICK_MS);
     reconcile_open(c);
     control_wake(c);

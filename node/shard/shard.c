@@ -241,7 +241,7 @@ static int shard_open(struct shards *set, const struct shards_params *params, st
         return rv;
     }
     shard->hook.run = shard_turn;
-    env_hook_add(shard->env, &shard->hook);
+    env_hook_add_at(shard->env, &shard->hook, ENV_PHASE_WAKE);
     rv = partition_resume_all(shard);
     if (rv != 0) {
         snprintf(errmsg, ERRMSG_SIZE, "resume the replicas of shard %u: %s", shard->id, err_text(rv));

@@ -34,10 +34,22 @@ struct env_lock;     /* an exclusive lock on a data directory */
 /* ---- end of turn ---------------------------------------------------------------------------------------------- */
 
 /* A turn of the loop is one round of ready callbacks. Hooks run after them, before the loop waits again, in the order
- * of registration: here queues become one write per peer and one flush per shard. */
+ * of their phases: here queues become one write per peer and one flush per shard. */
 struct env_hook {
     void (*run)(struct env_hook *hook);
+    int phase; /* enum env_phase */
     struct list link;
+};
+
+/* What happens at the end of a turn, in this order; within a phase in the order of registration. What is sent leaves before
+ * the own flush, which may block the loop: peers sync at the same time as we do. */
+enum env_phase {
+    ENV_PHASE_DECIDE, /* what the turn has brought becomes proposals */
+    ENV_PHASE_SUBMIT, /* groups submit them, and apply what is committed */
+    ENV_PHASE_SEND,   /* messages to peers: one write a peer */
+    ENV_PHASE_FLUSH,  /* the shard log: one flush for all groups */
+    ENV_PHASE_WAKE,   /* requests that were parked go on */
+    ENV_PHASE_LAST    /* answers: one write a connection */
 };
 
 /* ---- work on other threads ------------------------------------------------------------------------------------ */
@@ -196,16 +208,19 @@ static inline void env_timer_stop(struct env *env, struct timer *timer)
     timers_stop(&env->timers, timer);
 }
 
-static inline void env_hook_add(struct env *env, struct env_hook *hook)
+static inline void env_hook_add_at(struct env *env, struct env_hook *hook, enum env_phase phase)
 {
-    list_push_back(&env->hooks, &hook->link);
+    struct list *after = env->hooks.prev;
+    hook->phase = phase;
+    while (after != &env->hooks && list_entry(after, struct env_hook, link)->phase > (int)phase) {
+        after = after->prev;
+    }
+    list_push_front(after, &hook->link);
 }
 
-/* In front of those that are there: for rooms whose end of turn feeds others (groups feed the shard log's flush and the
- * peers' writes). */
-static inline void env_hook_add_front(struct env *env, struct env_hook *hook)
+static inline void env_hook_add(struct env *env, struct env_hook *hook)
 {
-    list_push_front(&env->hooks, &hook->link);
+    env_hook_add_at(env, hook, ENV_PHASE_LAST);
 }
 
 static inline void env_hook_remove(struct env_hook *hook)

@@ -93,17 +93,17 @@ static void run_deferred(struct env_uv *e)
 /* A marker walks the list, so that a hook may remove itself and any other, and add new ones. */
 static void run_hooks(struct env_uv *e)
 {
-    struct list marker;
+    struct env_hook marker = {.phase = ENV_PHASE_DECIDE};
     struct list *hooks = &e->env.hooks;
-    list_push_front(hooks, &marker);
-    while (marker.next != hooks) {
-        struct list *node = marker.next;
-        list_remove(&marker);
-        list_push_front(node, &marker);
+    list_push_front(hooks, &marker.link);
+    while (marker.link.next != hooks) {
+        struct list *node = marker.link.next;
+        list_remove(&marker.link);
+        list_push_front(node, &marker.link);
         struct env_hook *hook = list_entry(node, struct env_hook, link);
         hook->run(hook);
     }
-    list_remove(&marker);
+    list_remove(&marker.link);
 }
 
 /* True when nothing is left to do before the loop may block. */

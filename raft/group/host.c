@@ -8,7 +8,10 @@ static_assert(sizeof(((struct wal_read *)0)->impl) >= sizeof(struct list), "a re
 
 void host_now(struct group_host *host)
 {
-    host->now_ms = env_now_ms(host->env);
+    if (host->now_stale) {
+        host->now_ms = env_now_ms(host->env);
+        host->now_stale = false;
+    }
 }
 
 void group_dirty(struct group *g)
@@ -23,6 +26,7 @@ static void host_free(struct group_host *host)
 {
     struct list *node;
 
+    table_free(&host->table);
     while ((node = list_pop_front(&host->write_pool)) != NULL) {
         struct group_write *w = list_entry(node, struct group_write, link);
         free(w->write.entries);
@@ -82,6 +86,7 @@ static void on_turn(struct env_hook *hook)
     if (!list_empty(&host->dirty) || !list_empty(&host->io_answered)) {
         env_wake(host->env); /* the rest in the next turn: others get theirs first */
     }
+    host->now_stale = true;
 }
 
 int group_host_open(const struct group_host_params *params, struct group_host **out)
@@ -101,21 +106,20 @@ int group_host_open(const struct group_host_params *params, struct group_host **
     list_init(&host->io_waiting);
     list_init(&host->io_answered);
     list_init(&host->refused);
+    list_init(&host->groups);
     wheel_init(host);
+    host->now_stale = true;
     host_now(host);
     host->hook.run = on_turn;
-    env_hook_add_front(host->env, &host->hook);
+    env_hook_add_at(host->env, &host->hook, ENV_PHASE_SUBMIT);
     *out = host;
     return 0;
 }
 
 void group_host_close(struct group_host *host)
 {
-    struct group *g;
-    struct group *next;
-
-    HASH_ITER(hh, host->groups, g, next) {
-        group_close(g);
+    while (!list_empty(&host->groups)) {
+        group_close(list_entry(host->groups.next, struct group, link));
     }
     wheel_stop(host);
     env_hook_remove(&host->hook);
@@ -142,11 +146,11 @@ static void ios_free(struct list *ios)
 
 void group_host_abandon(struct group_host *host)
 {
-    struct group *g;
-    struct group *next;
+    struct list *node;
 
     host->outstanding++;
-    HASH_ITER(hh, host->groups, g, next) {
+    while ((node = list_pop_front(&host->groups)) != NULL) {
+        struct group *g = list_entry(node, struct group, link);
         writes_free(&g->writes);
         ios_free(&g->ios);
         load_drop(g);
@@ -161,7 +165,6 @@ void group_host_abandon(struct group_host *host)
             struct group_proposal *p = list_entry(list_pop_front(&g->queued), struct group_proposal, link);
             entry_release(p->entry);
         }
-        HASH_DEL(host->groups, g);
         free(g->fail_text);
         free(g);
     }
@@ -172,19 +175,13 @@ void group_host_abandon(struct group_host *host)
 
 struct group *group_host_find(struct group_host *host, uint64_t group)
 {
-    struct group *g;
-
-    HASH_FIND(hh, host->groups, &group, sizeof(group), g);
-    return g;
+    return table_find(&host->table, group);
 }
 
 void group_host_each(struct group_host *host, void (*each)(void *data, struct group *g), void *data)
 {
-    struct group *g;
-    struct group *next;
-
-    HASH_ITER(hh, host->groups, g, next) {
-        each(data, g);
+    list_for_each_safe(node, &host->groups) {
+        each(data, list_entry(node, struct group, link));
     }
 }
 
@@ -199,14 +196,17 @@ void group_host_stats(const struct group_host *host, struct group_host_stats *st
 static bool addressed_well(struct group *g, uint32_t node, const struct core_message *m, struct entry *const *entries,
                            size_t n)
 {
-    const struct core_member *member;
+    struct group_peer *peer;
 
     if (m->to != g->replica || m->from == g->replica) {
         return false;
     }
-    member = core_config_find(core_config(g->core), m->from);
-    if (member != NULL && group_address_node(member->address) != node) {
+    peer = group_peer(g, m->from);
+    if (peer != NULL && peer->member && peer->node != node) {
         return false;
+    }
+    if (peer != NULL && !peer->member) {
+        peer->node = node; /* answers find their way to replicas that our configuration does not list (yet) */
     }
     for (size_t i = 0; i < n; i++) {
         if (entries[i]->group != g->id) {
@@ -221,7 +221,6 @@ void group_host_receive(struct group_host *host, uint32_t node, uint64_t group, 
 {
     struct group *g = group_host_find(host, group);
     struct core_message m;
-    struct group_peer *peer;
     int rv;
 
     host->stats.messages_in++;
@@ -245,10 +244,6 @@ void group_host_receive(struct group_host *host, uint32_t node, uint64_t group, 
     if (!addressed_well(g, node, &m, entries, n)) {
         host->stats.misdirected++;
         return;
-    }
-    peer = group_peer(g, m.from); /* answers find their way to replicas that our configuration does not list (yet) */
-    if (peer != NULL && peer->node == 0) {
-        peer->node = node;
     }
     host_now(host);
     rv = core_receive(g->core, &m, n > 0 ? entries : NULL);

@@ -373,7 +373,7 @@ int transport_open(const struct transport_params *params, struct transport **out
     }
     t->ticked_ms = env_now_ms(t->env);
     t->hook.run = on_turn;
-    env_hook_add(t->env, &t->hook);
+    env_hook_add_at(t->env, &t->hook, ENV_PHASE_SEND);
     env_timer_start(t->env, &t->tick, TICK_MS);
     *out = t;
     return 0;

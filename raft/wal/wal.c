@@ -457,7 +457,6 @@ int wal_open(const struct wal_params *params, struct wal **out, struct wal_recov
     wal->env = params->env;
     wal->flush.wal = wal;
     wal->inline_max_bytes = params->inline_max_bytes == 0 ? WAL_INLINE_MAX_BYTES : params->inline_max_bytes;
-    wal->drained = true;
     wal->disk_free = UINT64_MAX;
     list_init(&wal->streamed);
     list_init(&wal->queue);
@@ -477,7 +476,7 @@ int wal_open(const struct wal_params *params, struct wal **out, struct wal_recov
         return rv;
     }
     wal->hook.run = wal_hook_run;
-    env_hook_add(wal->env, &wal->hook);
+    env_hook_add_at(wal->env, &wal->hook, ENV_PHASE_FLUSH);
     wal->switched_ns = 0;
     wal->reclaim_due = true;
     env_timer_start(wal->env, &wal->tick, WAL_TICK_MS);
