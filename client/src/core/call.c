@@ -122,7 +122,7 @@ static void call_answer(struct request *r, int status, const struct frame *frame
             return;
         }
     }
-    if (!err_retriable(status) || (c->failing && status != ERR_NOT_LEADER && status != ERR_LEADER_NOT_READY)) {
+    if (!err_retriable(status) || (c->topic_final && status == ERR_UNKNOWN_TOPIC)) {
         call_end(c, status, NULL);
         return;
     }

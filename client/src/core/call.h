@@ -13,7 +13,7 @@ struct core_call {
     uint16_t call;
     bool repeatable; /* carrying it out twice does no harm */
     bool ambiguous;  /* an attempt went out and got no answer */
-    bool failing;    /* the first refusal that is not about who leads ends it, even a retriable one */
+    bool topic_final; /* "no such topic" is an answer, not something to wait for */
     uint32_t target; /* node to ask, 0: any */
     unsigned attempts;
     uint64_t deadline_ns;

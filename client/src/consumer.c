@@ -1,0 +1,432 @@
+/* The public consumer: takes chunks from the core's queue and opens their batches in the caller's thread. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/src/client.h"
+#include "client/src/core/consumer.h"
+#include "proto/record/record_iter.h"
+
+_Static_assert(CAIRN_OFFSET_EARLIEST == CONSUMER_EARLIEST, "the core's word");
+_Static_assert(CAIRN_OFFSET_LATEST == CONSUMER_LATEST, "the core's word");
+
+struct cairn_records {
+    struct chunk *chunk; /* NULL: none */
+    char topic[CLIENT_TOPIC_NAME_MAX + 1];
+    int32_t partition;
+    uint64_t generation;
+    const uint8_t *next; /* the next batch */
+    size_t left;         /* bytes from there on */
+    int64_t wanted;      /* records below were given before */
+    bool in_batch;
+    struct record_iter iter;
+    struct codec_scratch scratch;
+    int err; /* a batch cannot be read; the next poll tells */
+};
+
+struct cairn_consumer {
+    struct consumer_host host;
+    struct cairn_client *client;
+    struct consumer *core;
+    struct consumer_config config;
+    uv_mutex_t mutex; /* of what the core shares */
+    uv_cond_t changed;
+    struct cairn_records records;
+    int rv; /* of consumer_new on the loop thread */
+};
+
+static void host_lock(struct consumer_host *host)
+{
+    uv_mutex_lock(&container_of(host, struct cairn_consumer, host)->mutex);
+}
+
+static void host_unlock(struct consumer_host *host)
+{
+    uv_mutex_unlock(&container_of(host, struct cairn_consumer, host)->mutex);
+}
+
+static void host_changed(struct consumer_host *host)
+{
+    uv_cond_signal(&container_of(host, struct cairn_consumer, host)->changed);
+}
+
+static void task_open(struct core *core, void *arg)
+{
+    struct cairn_consumer *c = arg;
+
+    c->rv = consumer_new(core, &c->host, &c->config, &c->core);
+}
+
+static void task_close(struct core *core, void *arg)
+{
+    struct cairn_consumer *c = arg;
+
+    consumer_close(c->core);
+}
+
+static int consumer_options(struct cairn_consumer *c, const struct cairn_options *options, struct cairn_error *error)
+{
+    int policy = 0;
+    const struct option_field fields[] = {
+        {.name = "on_out_of_range", .kind = OPTION_CHOICE, .target = &policy, .choices = "error|earliest|latest"},
+        {.name = "fetch_max_bytes", .kind = OPTION_U32, .target = &c->config.fetch_max_bytes, .min = 1024, .max = 32u << 20},
+        {.name = "prefetch_max_bytes", .kind = OPTION_U64, .target = &c->config.prefetch_max_bytes, .min = 1024, .max = 1ull << 40},
+        {.name = "fetch_max_wait_ms", .kind = OPTION_U32, .target = &c->config.fetch_max_wait_ms, .min = 1, .max = 30000},
+    };
+    int rv = options_apply(options, fields, sizeof fields / sizeof fields[0], error);
+
+    c->config.on_out_of_range = (enum consumer_policy)policy;
+    return rv;
+}
+
+int cairn_consumer_open(struct cairn_client *client, const struct cairn_options *options, struct cairn_consumer **out,
+                        struct cairn_error *error)
+{
+    struct cairn_consumer *c = calloc(1, sizeof *c);
+    int rv;
+
+    if (c == NULL) {
+        return error_set(error, ERR_NOMEM, "open consumer: out of memory");
+    }
+    c->client = client;
+    c->host.lock = host_lock;
+    c->host.unlock = host_unlock;
+    c->host.changed = host_changed;
+    codec_scratch_init(&c->records.scratch, 0);
+    consumer_config_init(&c->config);
+    rv = consumer_options(c, options, error);
+    if (rv != 0) {
+        goto err;
+    }
+    if (uv_mutex_init(&c->mutex) != 0) {
+        rv = error_set(error, ERR_NOMEM, "open consumer: out of memory");
+        goto err;
+    }
+    if (uv_cond_init(&c->changed) != 0) {
+        rv = error_set(error, ERR_NOMEM, "open consumer: out of memory");
+        goto err_after_mutex;
+    }
+    driver_run(&client->driver, task_open, c);
+    rv = c->rv;
+    if (rv != 0) {
+        error_set(error, rv, "open consumer: %s", err_text(rv));
+        goto err_after_cond;
+    }
+    *out = c;
+    return 0;
+
+err_after_cond:
+    uv_cond_destroy(&c->changed);
+err_after_mutex:
+    uv_mutex_destroy(&c->mutex);
+err:
+    free(c);
+    return rv;
+}
+
+static void records_drop(struct cairn_records *r)
+{
+    if (r->chunk != NULL) {
+        chunk_free(r->chunk);
+        r->chunk = NULL;
+    }
+    r->left = 0;
+    r->in_batch = false;
+}
+
+void cairn_consumer_close(struct cairn_consumer *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    records_drop(&c->records);
+    driver_run(&c->client->driver, task_close, c);
+    codec_scratch_close(&c->records.scratch);
+    uv_cond_destroy(&c->changed);
+    uv_mutex_destroy(&c->mutex);
+    free(c);
+}
+
+static void unlock_and_wake(struct cairn_consumer *c, bool wake)
+{
+    uv_mutex_unlock(&c->mutex);
+    if (wake) {
+        driver_wake(&c->client->driver);
+    }
+}
+
+int cairn_consumer_assign(struct cairn_consumer *c, const char *topic, int32_t partition, int64_t offset,
+                          struct cairn_error *error)
+{
+    bool wake = false;
+    int rv = ERR_INVALID;
+
+    uv_mutex_lock(&c->mutex);
+    if (topic != NULL && partition >= 0) {
+        rv = consumer_assign(c->core, topic, (uint32_t)partition, offset, &wake);
+    }
+    unlock_and_wake(c, wake);
+    if (rv != 0) {
+        error_set(error, rv, "assign %.100s partition %d offset %lld: %s", topic != NULL ? topic : "(none)", partition,
+                  (long long)offset, err_text(rv));
+    }
+    return rv;
+}
+
+int cairn_consumer_unassign(struct cairn_consumer *c, const char *topic, int32_t partition)
+{
+    struct consumer_partition *p;
+    bool wake = false;
+
+    uv_mutex_lock(&c->mutex);
+    p = consumer_find(c->core, topic, (uint32_t)partition);
+    if (p != NULL) {
+        consumer_unassign(c->core, p, &wake);
+    }
+    unlock_and_wake(c, wake);
+    return p != NULL ? 0 : ERR_NOT_FOUND;
+}
+
+int cairn_consumer_seek(struct cairn_consumer *c, const char *topic, int32_t partition, int64_t offset,
+                        struct cairn_error *error)
+{
+    struct consumer_partition *p;
+    bool wake = false;
+    int rv = 0;
+
+    uv_mutex_lock(&c->mutex);
+    p = consumer_find(c->core, topic, (uint32_t)partition);
+    if (p == NULL || offset < CAIRN_OFFSET_EARLIEST) {
+        rv = p == NULL ? ERR_NOT_FOUND : ERR_INVALID;
+        error_set(error, rv, "seek %.100s partition %d to %lld: %s", topic, partition, (long long)offset,
+                  p == NULL ? "not assigned" : "not an offset");
+    } else {
+        consumer_seek(c->core, p, offset, &wake);
+    }
+    unlock_and_wake(c, wake);
+    return rv;
+}
+
+static int pause_set(struct cairn_consumer *c, const char *topic, int32_t partition, bool paused)
+{
+    struct consumer_partition *p;
+    bool wake = false;
+
+    uv_mutex_lock(&c->mutex);
+    p = consumer_find(c->core, topic, (uint32_t)partition);
+    if (p != NULL) {
+        consumer_pause(c->core, p, paused, &wake);
+    }
+    unlock_and_wake(c, wake);
+    return p != NULL ? 0 : ERR_NOT_FOUND;
+}
+
+int cairn_consumer_pause(struct cairn_consumer *c, const char *topic, int32_t partition)
+{
+    return pause_set(c, topic, partition, true);
+}
+
+int cairn_consumer_resume(struct cairn_consumer *c, const char *topic, int32_t partition)
+{
+    return pause_set(c, topic, partition, false);
+}
+
+int cairn_consumer_position(struct cairn_consumer *c, const char *topic, int32_t partition, int64_t *offset)
+{
+    struct consumer_partition *p;
+
+    uv_mutex_lock(&c->mutex);
+    p = consumer_find(c->core, topic, (uint32_t)partition);
+    if (p != NULL) {
+        *offset = p->position;
+    }
+    uv_mutex_unlock(&c->mutex);
+    return p != NULL ? 0 : ERR_NOT_FOUND;
+}
+
+int cairn_consumer_high_watermark(struct cairn_consumer *c, const char *topic, int32_t partition, int64_t *offset)
+{
+    struct consumer_partition *p;
+
+    uv_mutex_lock(&c->mutex);
+    p = consumer_find(c->core, topic, (uint32_t)partition);
+    if (p != NULL) {
+        *offset = p->high_watermark;
+    }
+    uv_mutex_unlock(&c->mutex);
+    return p != NULL ? 0 : ERR_NOT_FOUND;
+}
+
+/* The last poll's records turned out unreadable: fetch them again, and say so. Locked. */
+static int poll_broken(struct cairn_consumer *c, bool *wake, struct cairn_error *error)
+{
+    struct cairn_records *r = &c->records;
+    struct consumer_partition *p = consumer_find(c->core, r->topic, (uint32_t)r->partition);
+    int rv = r->err;
+
+    r->err = 0;
+    if (p == NULL || p->generation != r->generation) {
+        return 0; /* the program went elsewhere since */
+    }
+    consumer_seek(c->core, p, r->wanted, wake);
+    return error_set(error, rv, "read %.100s partition %d at offset %lld: %s; polling on fetches it again", r->topic,
+                     r->partition, (long long)r->wanted, err_text(rv));
+}
+
+/* Locked. */
+static int poll_chunk(struct cairn_consumer *c, struct chunk *chunk, struct cairn_records **records,
+                      struct cairn_error *error)
+{
+    struct cairn_records *r = &c->records;
+    struct consumer_partition *p = chunk->partition;
+    int rv = chunk->status;
+
+    if (rv != 0) {
+        error_set(error, rv, "read %.100s partition %u at offset %lld: %s%s", p->topic, p->partition,
+                  (long long)p->position, err_text(rv),
+                  rv == ERR_OFFSET_OUT_OF_RANGE ? ": seek, or set on_out_of_range" : "");
+        chunk_free(chunk);
+        return rv;
+    }
+    memcpy(r->topic, p->topic, sizeof r->topic);
+    r->partition = (int32_t)p->partition;
+    r->generation = p->generation;
+    r->chunk = chunk;
+    r->next = chunk->bytes;
+    r->left = chunk->size;
+    r->wanted = chunk->begin;
+    r->in_batch = false;
+    *records = r;
+    return 0;
+}
+
+int cairn_consumer_poll(struct cairn_consumer *c, uint32_t timeout_ms, struct cairn_records **records,
+                        struct cairn_error *error)
+{
+    uint64_t deadline_ns = driver_now_ns() + timeout_ms * NS_PER_MS;
+    struct chunk *chunk;
+    uint64_t now_ns;
+    bool wake = false;
+    int rv = 0;
+
+    *records = NULL;
+    records_drop(&c->records);
+    uv_mutex_lock(&c->mutex);
+    if (c->records.err != 0) {
+        rv = poll_broken(c, &wake, error);
+        if (rv != 0) {
+            goto out;
+        }
+    }
+    while ((chunk = consumer_take(c->core, &wake)) == NULL) {
+        now_ns = driver_now_ns();
+        if (now_ns >= deadline_ns) {
+            goto out;
+        }
+        if (wake) {
+            driver_wake(&c->client->driver);
+            wake = false;
+        }
+        (void)uv_cond_timedwait(&c->changed, &c->mutex, deadline_ns - now_ns);
+    }
+    rv = poll_chunk(c, chunk, records, error);
+out:
+    unlock_and_wake(c, wake);
+    return rv;
+}
+
+/* Open the next batch that has records for us. False: none is left, or r->err. */
+static bool records_open(struct cairn_records *r)
+{
+    struct record_batch_header h;
+
+    while (r->left > 0 && r->err == 0) {
+        const uint8_t *batch = r->next;
+
+        r->err = record_batch_peek(batch, r->left, &h);
+        if (r->err != 0) {
+            return false;
+        }
+        if (!record_batch_intact(batch, h.size)) {
+            r->err = ERR_CORRUPT;
+            return false;
+        }
+        if (record_batch_is_control(&h) || record_batch_offset_next(&h) <= r->wanted) {
+            r->next += h.size;
+            r->left -= h.size;
+            continue;
+        }
+        r->err = record_iter_init(&r->iter, batch, h.size, &r->scratch);
+        r->in_batch = r->err == 0;
+        return r->in_batch;
+    }
+    return false;
+}
+
+bool cairn_records_next(struct cairn_records *r, struct cairn_record *out)
+{
+    struct record record;
+
+    for (;;) {
+        if (__builtin_expect(!r->in_batch, 0) && !records_open(r)) {
+            return false;
+        }
+        while (record_iter_next(&r->iter, &record)) {
+            if (__builtin_expect(record.offset < r->wanted, 0)) {
+                continue;
+            }
+            r->wanted = record.offset + 1;
+            out->offset = record.offset;
+            out->timestamp_ms = record.timestamp;
+            out->key = record.key;
+            out->key_size = record.key_length > 0 ? (size_t)record.key_length : 0;
+            out->value = record.value;
+            out->value_size = record.value_length > 0 ? (size_t)record.value_length : 0;
+            out->header_count = (size_t)record.header_count;
+            out->headers = record.headers;
+            out->headers_end = record.headers_end;
+            return true;
+        }
+        r->err = record_iter_error(&r->iter);
+        r->in_batch = false;
+        if (r->err != 0) {
+            return false;
+        }
+        r->left -= r->iter.batch.size;
+        r->next += r->iter.batch.size;
+    }
+}
+
+const char *cairn_records_topic(const struct cairn_records *r)
+{
+    return r->topic;
+}
+
+int32_t cairn_records_partition(const struct cairn_records *r)
+{
+    return r->partition;
+}
+
+size_t cairn_records_size(const struct cairn_records *r)
+{
+    return r->chunk != NULL ? r->chunk->size : 0;
+}
+
+bool cairn_record_header(struct cairn_record *record, struct cairn_record_header *header)
+{
+    struct record r = {.header_count = (int32_t)record->header_count,
+                       .headers = record->headers,
+                       .headers_end = record->headers_end};
+    struct record_header h;
+
+    if (!record_header_next(&r, &h)) {
+        return false;
+    }
+    record->header_count = (size_t)r.header_count;
+    record->headers = r.headers;
+    header->key = (const char *)h.key;
+    header->key_size = (size_t)h.key_length;
+    header->value = h.value;
+    header->value_size = h.value_length > 0 ? (size_t)h.value_length : 0;
+    return true;
+}
