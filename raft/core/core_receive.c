@@ -182,15 +182,26 @@ static int step_append(struct core *core, const struct append *a, uint32_t begin
     return rv;
 }
 
+static bool append_landed(const struct core *core, uint64_t index, uint64_t term)
+{
+    return core->install == NULL && (index == 0 || trail_term(&core->raft.trail, index) == term);
+}
+
 /* Before a CHANGE: whatever the same message commits, and the change before this one, is committed for good (a leader
  * proposes one only when the last is committed: rule 16), so that a roll-back goes back one change and no further. */
-static int settle_changes(struct core *core, const struct append *a, uint32_t at)
+static int settle_changes(struct core *core, const struct append *a, uint32_t at, bool *landed)
 {
     uint64_t uncommitted;
     int rv = step_append(core, a, at, 0);
 
     if (rv != 0) {
         return rv;
+    }
+    /* Only what the leader's log shares with ours says anything about ours. */
+    *landed = at == 0 ? append_landed(core, a->prev_index, a->prev_term)
+                      : append_landed(core, a->entries[at - 1]->index, a->entries[at - 1]->term);
+    if (!*landed) {
+        return 0;
     }
     uncommitted = core->raft.configuration_uncommitted_index;
     if (uncommitted == 0 || uncommitted >= a->entries[at]->index || !RULE(core, RULE_SETTLE_CHANGE)) {
@@ -204,11 +215,6 @@ static int settle_changes(struct core *core, const struct append *a, uint32_t at
     return 0;
 }
 
-static bool append_landed(const struct core *core, uint64_t index, uint64_t term)
-{
-    return core->install == NULL && (index == 0 || trail_term(&core->raft.trail, index) == term);
-}
-
 /* Rule 9: each CHANGE alone in its event. */
 static int split_append(struct core *core, const struct append *a)
 {
@@ -219,12 +225,10 @@ static int split_append(struct core *core, const struct append *a)
         uint32_t n = 0;
         int rv;
         if (a->entries[i]->kind == ENTRY_CHANGE) {
-            rv = settle_changes(core, a, i);
-            if (rv != 0) {
-                return rv;
-            }
-            if (i == 0 && !append_landed(core, a->prev_index, a->prev_term)) {
-                return 0; /* rejected, and answered */
+            bool landed;
+            rv = settle_changes(core, a, i, &landed);
+            if (rv != 0 || !landed) {
+                return rv; /* rejected, and answered */
             }
             n = 1;
         } else {
