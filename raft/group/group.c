@@ -45,6 +45,7 @@ static struct group *group_new(struct group_host *host, const struct group_param
     list_init(&g->ios);
     list_init(&g->dirty_link);
     list_init(&g->wheel_link);
+    list_init(&g->link);
     return g;
 }
 
@@ -75,15 +76,21 @@ static int group_create(struct group_host *host, const struct group_params *para
         w->write.entries[0] = entry_acquire(first);
         w->write.n_entries = 1;
     }
-    rv = wal_group_create(host->wal, g->id, g->replica, first != NULL, &w->write, &g->wal);
+    rv = table_add(&host->table, g->id, g);
     if (rv != 0) {
         goto err_after_write;
     }
-    HASH_ADD(hh, host->groups, id, sizeof(g->id), g);
+    rv = wal_group_create(host->wal, g->id, g->replica, first != NULL, &w->write, &g->wal);
+    if (rv != 0) {
+        goto err_after_table;
+    }
+    list_push_back(&host->groups, &g->link);
     wheel_start(host);
     *out = g;
     return 0;
 
+err_after_table:
+    table_remove(&host->table, g->id);
 err_after_write:
     write_free(w);
 err_after_new:
@@ -142,7 +149,11 @@ int group_resume(struct group_host *host, const struct group_params *params, str
     g->replica = info.replica;
     g->preferred = false;
     g->wal = wal;
-    HASH_ADD(hh, host->groups, id, sizeof(g->id), g);
+    if (table_add(&host->table, g->id, g) != 0) {
+        free(g);
+        return ERR_NOMEM;
+    }
+    list_push_back(&host->groups, &g->link);
     wheel_start(host);
     load_start(g);
     *out = g;
@@ -165,8 +176,9 @@ void group_close(struct group *g)
     apply_drop(g);
     peers_free(g);
     core_close(g->core);
-    HASH_DEL(host->groups, g);
-    if (HASH_COUNT(host->groups) == 0) {
+    table_remove(&host->table, g->id);
+    list_remove(&g->link);
+    if (list_empty(&host->groups)) {
         wheel_stop(host);
     }
     free(g->fail_text);

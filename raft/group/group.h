@@ -68,7 +68,7 @@ struct group_host_stats {
     uint64_t proposals;
     uint64_t barriers;          /* entries proposed for waiters */
     uint64_t reads;             /* of the shard log, for peers and for applying */
-    uint64_t stalls;            /* the loop stood still longer than an election timeout */
+    uint64_t stalls;            /* the loop stood still for half an election timeout or longer */
     uint64_t reopened;          /* cores opened anew after an error */
 };
 void group_host_stats(const struct group_host *host, struct group_host_stats *stats);
@@ -138,8 +138,8 @@ struct group_barrier {
 };
 int group_barrier(struct group *g, struct group_barrier *b) MUST_USE; /* Errors: ERR_NOT_LEADER, ERR_LEADER_NOT_READY */
 
-/* False when the loop stalled longer than an election timeout and no quorum has confirmed this leader since: answers need
- * a barrier first. */
+/* False when the loop stalled so long (half an election timeout) that another may lead by now, and no quorum has confirmed
+ * this leader since: answers need a barrier first. False as well when it does not lead. */
 bool group_confirmed(struct group *g);
 
 /* Read committed entries: wal_read with the group's commit as the end. ERR_NOT_FOUND through the result beyond it. */

@@ -3,10 +3,9 @@
 #ifndef CAIRN_GROUP_INTERNAL_H
 #define CAIRN_GROUP_INTERNAL_H
 
-#include <uthash.h>
-
 #include "raft/group/group.h"
 #include "raft/group/limits.h"
+#include "raft/group/table.h"
 
 enum group_state {
     GROUP_CREATING = 1, /* its CREATED record is on its way to the disk */
@@ -26,17 +25,19 @@ struct group_queued {
     struct core_append append;
 };
 
-/* Another replica, as this one has to do with it. */
+/* Another replica, as this one has to do with it. What each heartbeat touches stands in front. */
 struct group_peer {
     struct group_peer *next;
-    struct group *group;
     uint64_t replica;
     uint32_t node; /* 0: not known yet */
-    uint32_t queued_n;
+    bool member;   /* @node is what the configuration says; else only where a message came from */
     bool reading;
+    uint32_t queued_n;
+    uint64_t entries_ms;  /* when entries left last; 0: never */
+    uint64_t match;       /* as seen at the last heartbeat after that */
+    uint64_t progress_ms; /* when it rose */
+    struct group *group;
     struct list queued; /* the first one waits for the read */
-    uint64_t match;         /* as seen at the last heartbeat */
-    uint64_t progress_ms;   /* when it rose, or entries left last */
 };
 
 /* A write that the shard log holds. */
@@ -74,16 +75,23 @@ struct group_load {
 };
 
 struct group {
-    struct group_host *host;
+    /* What each message touches. */
     uint64_t id;
+    struct group_host *host;
+    struct core *core; /* NULL unless OPEN (or just BROKEN) */
     uint64_t replica;
+    struct group_peer *peers;
+    uint64_t wheel_tick;
+    enum group_state state;
+    int fail_err;
+    struct list wheel_link;
+    struct list dirty_link;
+
+    struct list link; /* of host.groups */
+    struct wal_group *wal;
     const struct group_fsm *fsm;
     void *data;
-    enum group_state state;
     uint32_t generation;
-    struct core *core; /* NULL unless OPEN (or just BROKEN) */
-    struct wal_group *wal;
-    UT_hash_handle hh;
 
     bool preferred;     /* one-tick first election timeout */
     bool in_turn;       /* callbacks run: must not be closed */
@@ -107,7 +115,6 @@ struct group {
     struct list barriers_pending;
     uint64_t barrier_index; /* what barriers_pending wait for */
 
-    struct group_peer *peers;
     struct list writes;
     struct list ios;
     struct group_load *load;
@@ -116,11 +123,6 @@ struct group {
     uint32_t ahead_n;
     uint32_t ahead_at;
 
-    struct list dirty_link;
-    struct list wheel_link;
-    uint64_t wheel_tick;
-
-    int fail_err;
     char *fail_text; /* may be NULL: out of memory */
 };
 
@@ -128,8 +130,10 @@ struct group_host {
     struct group_host_params params;
     struct env *env;
     struct wal *wal;
-    uint64_t now_ms; /* the cores' clock */
-    struct group *groups;
+    uint64_t now_ms; /* the cores' clock, read once a turn */
+    bool now_stale;
+    struct group_table table;
+    struct list groups;
     struct list dirty;
     struct env_hook hook;
 
@@ -157,7 +161,7 @@ struct group_host {
 
 /* host.c */
 void group_dirty(struct group *g);
-void host_now(struct group_host *host);
+void host_now(struct group_host *host); /* what happens in one turn happens at one time */
 void host_unref(struct group_host *host);
 
 /* wheel.c */

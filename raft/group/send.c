@@ -10,12 +10,17 @@
  * the last progress, a heartbeat names what the follower is known to have. Later it is sent as it is, and finds out what
  * was lost. */
 #define OVERTAKE_MS 500
+#define OVERTAKE_LOOK_MS 10000 /* so long after entries left nothing of them can still be on its way */
 
-static uint32_t config_node(const struct group *g, uint64_t replica)
+/* Where the configuration says that the replica lives: that never changes, since replica ids are never used again. */
+static void peer_locate(struct group *g, struct group_peer *peer)
 {
-    const struct core_member *member = g->core != NULL ? core_config_find(core_config(g->core), replica) : NULL;
+    const struct core_member *member = g->core != NULL ? core_config_find(core_config(g->core), peer->replica) : NULL;
 
-    return member != NULL ? group_address_node(member->address) : 0;
+    if (member != NULL) {
+        peer->node = group_address_node(member->address);
+        peer->member = true;
+    }
 }
 
 struct group_peer *group_peer(struct group *g, uint64_t replica)
@@ -25,8 +30,8 @@ struct group_peer *group_peer(struct group *g, uint64_t replica)
 
     for (peer = g->peers; peer != NULL; peer = peer->next, n++) {
         if (peer->replica == replica) {
-            if (peer->node == 0) {
-                peer->node = config_node(g, replica);
+            if (!peer->member) {
+                peer_locate(g, peer);
             }
             return peer;
         }
@@ -40,7 +45,7 @@ struct group_peer *group_peer(struct group *g, uint64_t replica)
     }
     peer->group = g;
     peer->replica = replica;
-    peer->node = config_node(g, replica);
+    peer_locate(g, peer);
     list_init(&peer->queued);
     peer->next = g->peers;
     g->peers = peer;
@@ -93,6 +98,7 @@ static void emit(struct group *g, struct group_peer *peer, const struct core_mes
     }
     host->stats.messages_out++;
     if (n > 0) {
+        peer->entries_ms = host->now_ms;
         peer->progress_ms = host->now_ms;
     }
 }
@@ -295,6 +301,9 @@ static void heartbeat_adjust(struct group *g, struct group_peer *peer, struct co
     uint64_t now_ms = g->host->now_ms;
     uint64_t match;
 
+    if (peer->entries_ms == 0 || now_ms - peer->entries_ms >= OVERTAKE_LOOK_MS) {
+        return;
+    }
     if (core_match(g->core, peer->replica, &match) != 0) {
         return;
     }

@@ -32,15 +32,20 @@ void wheel_file(struct group *g, uint64_t deadline_ms)
     list_push_back(&host->slots[tick % WHEEL_SLOTS], &g->wheel_link);
 }
 
+/* A stall counts from half an election timeout on: the last heartbeat may be older than the stall by a heartbeat's
+ * interval and a tick, and others may lead an election timeout after it. */
+static uint64_t stall_ms(const struct group_host *host)
+{
+    return election_timeout_ms(host) / 2;
+}
+
 static void host_stall(struct group_host *host)
 {
-    struct group *g;
-    struct group *next;
-
     host->stats.stalls++;
     log_event(host->env->logger, LOG_WARN, "loop_stalled", "ms=%llu",
               (unsigned long long)(host->now_ms - host->ticked_ms));
-    HASH_ITER(hh, host->groups, g, next) {
+    list_for_each(node, &host->groups) {
+        struct group *g = list_entry(node, struct group, link);
         if (g->leading && g->core != NULL) {
             g->confirmed = false;
             g->confirm_index = core_last(g->core) + 1;
@@ -52,8 +57,9 @@ static void host_stall(struct group_host *host)
 
 bool wheel_stalled(struct group_host *host)
 {
+    host->now_stale = true;
     host_now(host);
-    if (!host->ticking || host->now_ms - host->ticked_ms <= election_timeout_ms(host)) {
+    if (!host->ticking || host->now_ms - host->ticked_ms <= stall_ms(host)) {
         return false;
     }
     host_stall(host);

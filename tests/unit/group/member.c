@@ -149,7 +149,7 @@ int member_open(struct member *m, const struct member_params *params)
                                    .election_timeout_ms = params->election_timeout_ms,
                                    .heartbeat_ms = params->heartbeat_ms,
                                    .send = host_send,
-                                   .leader = host_leader,
+                                   .leader = params->bare ? NULL : host_leader,
                                    .data = m};
     int rv;
 

@@ -44,6 +44,7 @@ struct member_params {
     uint64_t file_bytes; /* of the shard log; 0: 4 MiB */
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
+    bool bare; /* groups are not made by member_group() and have data of their own */
     /* Watchers, may be NULL. */
     void (*applied)(void *data, struct mgroup *mg, uint64_t index, const struct applied *entry);
     void (*led)(void *data, struct mgroup *mg, uint64_t term, bool ready);
