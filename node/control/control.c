@@ -182,6 +182,7 @@ static void control_tick(struct timer *timer)
         members_tick(c);
         control_calls_tick(c, now_ms);
         reconcile_tick(c, now_ms);
+        replace_tick(c, now_ms);
         leaders_tick(c, now_ms);
     }
     balance_tick(c, now_ms); /* last: at its end the owner may close this node */
@@ -311,6 +312,7 @@ static void dial_first_peers(struct control *c)
 static void control_free(struct control *c)
 {
     reconcile_free(c);
+    replace_free(c);
     balance_free(c);
     control_calls_free(c);
     leaders_free(c);
@@ -337,6 +339,7 @@ int control_open(const struct control_params *params, struct control **out, char
     c->env = params->env;
     control_calls_init(c);
     leaders_init(c);
+    replace_init(c);
     balance_init(c);
     list_init(&c->reconcile.operations);
     timer_init(&c->tick, control_tick);

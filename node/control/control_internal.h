@@ -183,7 +183,10 @@ struct local {
     uint64_t group;
     uint64_t replica;
     enum local_state state;
+    bool corrupt;               /* FAILED because its records are: it needs a successor */
+    bool hopeless_told;         /* that it cannot have one */
     uint32_t message_max_bytes; /* as pushed; 0: not yet */
+    uint64_t members_settled;   /* newest replica id for which the group's configuration was seen to match */
     UT_hash_handle hh;
 };
 
@@ -202,6 +205,24 @@ void reconcile_failed(struct control *c, uint64_t group, uint64_t replica, int e
 void reconcile_turn(struct control *c);
 void reconcile_tick(struct control *c, uint64_t now_ms);
 void reconcile_free(struct control *c);
+struct local *reconcile_find(const struct control *c, uint64_t group);
+/* The replica of @p that belongs on this node's disk; NULL: none. */
+const struct metadata_replica *reconcile_own_replica(const struct control *c, const struct metadata_partition *p);
+
+/* ---- replace.c: corrupt replicas get successors ---------------------------------------------------------------------- */
+
+struct replace {
+    uint64_t next_ms;
+    bool proposing;
+    uint64_t group; /* of the proposal */
+    struct control_proposal proposal;
+    struct list operations; /* struct members_op under way */
+    uint32_t under_way;
+};
+
+void replace_init(struct control *c);
+void replace_tick(struct control *c, uint64_t now_ms);
+void replace_free(struct control *c);
 
 /* ---- balance.c: leaders go where they are preferred, and away at a stop -------------------------------------------- */
 
@@ -243,6 +264,7 @@ struct control {
     struct calls calls;
     struct leaders leaders;
     struct reconcile reconcile;
+    struct replace replace;
     struct balance balance;
 
     struct timer tick;

@@ -21,6 +21,8 @@
 #define CONTROL_LEADERS_ALL_MS 60000      /* everything is told again: it is soft state and may have been lost */
 #define CONTROL_RECONCILE_BATCH 64        /* groups founded, joined or deleted at a time */
 #define CONTROL_RECONCILE_RETRY_MS 1000
+#define CONTROL_REPLACE_MS 1000           /* corrupt replicas and unfinished replacements are looked at */
+#define CONTROL_REPLACE_BATCH 16          /* groups whose members change at a time */
 #define CONTROL_BALANCE_MS 5000           /* leaderships are looked at, with jitter */
 #define CONTROL_BALANCE_BATCH 16          /* handed back at a time */
 #define CONTROL_BALANCE_UP_MS 10000       /* a node is up for so long before leaderships go back to it */

@@ -11,6 +11,7 @@ struct reconcile_op {
     struct control *control;
     struct list link;
     uint64_t group;
+    struct wal_write write; /* of a tombstone for records that no replica was opened on */
     union {
         struct partition_open open;
         struct partition_delete delete;
@@ -51,7 +52,7 @@ static void scan_run(struct shard *shard, struct shard_op *op)
     shard_op_complete(op);
 }
 
-static struct local *local_find(const struct control *c, uint64_t group)
+struct local *reconcile_find(const struct control *c, uint64_t group)
 {
     struct local *l;
     HASH_FIND(hh, c->reconcile.table, &group, sizeof group, l);
@@ -91,8 +92,11 @@ static void scan_done(struct shard_op *op)
         if (info->group == METADATA_GROUP || info->tombstone) {
             continue;
         }
-        if (local_add(c, info->group, info->replica, info->damaged ? LOCAL_FAILED : LOCAL_OPEN) == NULL) {
+        struct local *l = local_add(c, info->group, info->replica, info->damaged ? LOCAL_FAILED : LOCAL_OPEN);
+        if (l == NULL) {
             scan->failed = true;
+        } else {
+            l->corrupt = info->damaged;
         }
     }
     if (scan->failed) {
@@ -155,7 +159,7 @@ static void opened(struct shard_op *shard_op)
 {
     struct reconcile_op *op = container_of(shard_op, struct reconcile_op, u.open.op);
     struct control *c = op->control;
-    struct local *l = local_find(c, op->group);
+    struct local *l = reconcile_find(c, op->group);
     int error = op->u.open.error;
 
     if (error == 0) {
@@ -201,6 +205,16 @@ static bool founds(const struct metadata_partition *p, const struct metadata_rep
     return r->founder;
 }
 
+/* A successor takes the place of a replica whose records were deleted here: its tombstone has done its duty. */
+static void open_run(struct shard *shard, struct shard_op *shard_op)
+{
+    struct partition_open *open = container_of(shard_op, struct partition_open, op);
+    if (!open->founder) {
+        wal_tombstone_forget(shard_wal(shard), open->group);
+    }
+    partition_open_run(shard, shard_op);
+}
+
 static void open_replica(struct control *c, const struct metadata_partition *p, const struct metadata_replica *r)
 {
     struct reconcile_op *op = op_new(c, p->group);
@@ -212,7 +226,7 @@ static void open_replica(struct control *c, const struct metadata_partition *p, 
     op->u.open.replica = r->replica;
     op->u.open.founder = founds(p, r);
     op->u.open.preferred = p->preferred_node == c->node;
-    op->u.open.op.run = partition_open_run;
+    op->u.open.op.run = open_run;
     op->u.open.op.done = opened;
     if ((op->u.open.founder && founders_of(p, &op->u.open.founders) != 0) ||
         local_add(c, p->group, r->replica, LOCAL_OPENING) == NULL) {
@@ -227,9 +241,35 @@ static void deleted(struct shard_op *shard_op)
 {
     struct reconcile_op *op = container_of(shard_op, struct reconcile_op, u.delete.op);
     struct control *c = op->control;
-    local_drop(c, local_find(c, op->group));
-    leaders_forget(c, op->group);
+    local_drop(c, reconcile_find(c, op->group));
+    if (metadata_fsm_group_deleted(c->metadata.fsm, op->group)) {
+        leaders_forget(c, op->group);
+    }
+    c->reconcile.dirty = true; /* a successor may follow */
     op_end(op);
+}
+
+static void records_deleted(struct wal_write *write)
+{
+    shard_op_complete(&container_of(write, struct reconcile_op, write)->u.delete.op);
+}
+
+/* Damaged records were never opened as a partition: they are deleted in the log itself. */
+static void delete_run(struct shard *shard, struct shard_op *shard_op)
+{
+    struct reconcile_op *op = container_of(shard_op, struct reconcile_op, u.delete.op);
+    struct wal_group *g = wal_group_find(shard_wal(shard), op->group);
+    struct wal_group_info info = {0};
+
+    if (g != NULL) {
+        wal_group_info(g, &info);
+    }
+    if (partition_find(shard, op->group) != NULL || g == NULL || info.tombstone) {
+        partition_delete_run(shard, shard_op);
+        return;
+    }
+    op->write.done = records_deleted;
+    wal_group_delete(shard_wal(shard), g, &op->write);
 }
 
 static void delete_replica(struct control *c, struct local *l)
@@ -241,7 +281,7 @@ static void delete_replica(struct control *c, struct local *l)
     }
     l->state = LOCAL_DELETING;
     op->u.delete.group = l->group;
-    op->u.delete.op.run = partition_delete_run;
+    op->u.delete.op.run = delete_run;
     op->u.delete.op.done = deleted;
     shards_submit(c->shards, l->group, &op->u.delete.op);
 }
@@ -273,22 +313,29 @@ static bool full(const struct control *c)
     return c->reconcile.under_way >= CONTROL_RECONCILE_BATCH;
 }
 
-static void match_partition(struct control *c, const struct metadata_partition *p, uint32_t message_max_bytes)
+const struct metadata_replica *reconcile_own_replica(const struct control *c, const struct metadata_partition *p)
 {
-    struct local *l = local_find(c, p->group);
-
-    if (l != NULL) {
-        if (l->state == LOCAL_OPEN && l->message_max_bytes != message_max_bytes) {
-            configure_replica(c, l, message_max_bytes);
-        }
-        return;
-    }
     for (uint32_t i = 0; i < p->n_replicas; i++) {
         const struct metadata_replica *r = &p->replicas[i];
         if (r->node == c->node && uuid_equal(&r->disk_id, &c->id.disk_id)) {
-            open_replica(c, p, r);
-            return;
+            return r;
         }
+    }
+    return NULL;
+}
+
+static void match_partition(struct control *c, const struct metadata_partition *p, uint32_t message_max_bytes)
+{
+    struct local *l = reconcile_find(c, p->group);
+    const struct metadata_replica *mine = reconcile_own_replica(c, p);
+
+    if (mine != NULL && l == NULL) {
+        open_replica(c, p, mine);
+    } else if (l != NULL && (l->state == LOCAL_OPEN || l->state == LOCAL_FAILED) &&
+               (mine == NULL || mine->replica != l->replica)) {
+        delete_replica(c, l); /* it was replaced, here or elsewhere */
+    } else if (l != NULL && l->state == LOCAL_OPEN && l->message_max_bytes != message_max_bytes) {
+        configure_replica(c, l, message_max_bytes);
     }
 }
 
@@ -341,9 +388,10 @@ void reconcile_tick(struct control *c, uint64_t now_ms)
 
 void reconcile_failed(struct control *c, uint64_t group, uint64_t replica, int err)
 {
-    struct local *l = local_find(c, group);
+    struct local *l = reconcile_find(c, group);
     if (l != NULL && l->replica == replica) {
         l->state = LOCAL_FAILED;
+        l->corrupt = err == ERR_CORRUPT;
     }
     log_event(c->env->logger, LOG_ERROR, "replica_stopped", "group=%llu replica=%llu err=%s", (unsigned long long)group,
               (unsigned long long)replica, err_name(err));

@@ -5,14 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void on_log(void *data, struct sim_node *machine, const char *line, size_t length)
+{
+    struct cluster *cl = data;
+    cl->not_opened += strstr(line, "replica_not_opened") != NULL;
+    if (getenv("CLUSTER_LOG") != NULL) {
+        fprintf(stderr, "%12.6f %s %.*s\n", (double)sim_world_now(cl->world) / 1e9, sim_node_host(machine), (int)length, line);
+    }
+}
+
 void cluster_init(struct cluster *cl, uint64_t seed, uint32_t n)
 {
     struct sim_params params;
     memset(cl, 0, sizeof *cl);
     sim_params_default(&params);
-    if (getenv("CLUSTER_LOG") != NULL) {
-        params.log_level = LOG_INFO;
-    }
+    params.log_level = getenv("CLUSTER_LOG") != NULL ? LOG_INFO : LOG_ERROR;
+    params.log_write = on_log;
+    params.log_data = cl;
     cl->world = sim_world_new(seed, &params);
     cl->n = n;
     for (uint32_t i = 0; i < n; i++) {

@@ -38,6 +38,7 @@ struct cluster {
     /* every cluster id under which a metadata leader was ever ready to serve */
     struct uuid working[CLUSTER_FOUNDED_MAX];
     uint32_t n_working;
+    uint32_t not_opened; /* log lines: a replica that should be there could not be opened */
 };
 
 /* @n machines with ids 1..n; all are seeds of each other unless changed before the start. */

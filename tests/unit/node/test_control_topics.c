@@ -20,13 +20,6 @@ static void form(struct cluster *cl, uint64_t seed, uint32_t n)
     assert_true(cluster_run_until(cl, cluster_settled, NULL, 20000));
 }
 
-struct expected {
-    const char *name;
-    bool deleted;
-    uint64_t groups[64]; /* of a deleted topic */
-    uint32_t n_groups;
-};
-
 static struct local *local_of(const struct control *c, uint64_t group)
 {
     struct local *l;
@@ -145,6 +138,7 @@ static void deleted_topics_stay_deleted_over_restarts(void **state)
         assert_true(cluster_run_until(&cl, matches, NULL, 10000));
         assert_int_equal(HASH_COUNT(cluster_node(&cl, 2)->control->reconcile.table), 2);
     }
+    assert_int_equal(cl.not_opened, 0); /* not even tried */
     cluster_close(&cl);
 }
 
@@ -273,7 +267,7 @@ static void a_planned_stop_hands_everything_over_first(void **state)
     h.node = cluster_metadata_leader(&cl);
     assert_true(h.node->control->leaders.own > 1);
     assert_true(sim_node_call(h.node->machine, start_hand_over, &h));
-    assert_true(cluster_run_until(&cl, hand_over_done, &h, 2000));
+    assert_true(cluster_run_until(&cl, hand_over_done, &h, 450));
     assert_in_range(h.node->control->leaders.own, 0, 2);
     assert_true(cluster_run_until(&cl, everybody_knows_the_leaders, NULL, 2000));
     cluster_close(&cl);
@@ -286,6 +280,8 @@ struct burst {
     uint32_t done;
     uint32_t ok;
     uint32_t unknown;
+    int error;
+    int64_t ids[BURST]; /* of those that succeeded */
     struct burst_item {
         struct control_proposal proposal;
         struct burst *burst;
@@ -295,10 +291,12 @@ struct burst {
 static void burst_done(struct control_proposal *p, int error, const struct metadata_reply *reply)
 {
     struct burst *b = container_of(p, struct burst_item, proposal)->burst;
-    (void)reply;
     b->done++;
-    b->ok += error == 0;
+    if (error == 0) {
+        b->ids[b->ok++] = reply->value;
+    }
     b->unknown += error == ERR_UNKNOWN_OUTCOME;
+    b->error = error;
 }
 
 static void start_burst(struct env *env, void *data)
@@ -341,6 +339,162 @@ static void proposals_survive_the_leaders_death(void **state)
         cluster_kill(&cl, leader->id, SIM_END_POWER);
         assert_true(cluster_run_until(&cl, burst_ended, &b, 15000));
         assert_int_equal(b.ok + b.unknown, BURST);
+        for (uint32_t i = 0; i < b.ok; i++) { /* each got its own answer */
+            assert_true(b.ids[i] > 0);
+            for (uint32_t k = 0; k < i; k++) {
+                assert_true(b.ids[i] != b.ids[k]);
+            }
+        }
+        cluster_close(&cl);
+    }
+}
+
+static void start_bad_delete(struct env *env, void *data)
+{
+    struct burst *b = data;
+    Cairn__Command__MetadataCommand command = CAIRN__COMMAND__METADATA_COMMAND__INIT;
+    Cairn__Command__DeleteTopic body = CAIRN__COMMAND__DELETE_TOPIC__INIT;
+    struct uuid nobody = {{9}};
+    (void)env;
+    body.topic_id.data = nobody.bytes;
+    body.topic_id.len = sizeof nobody.bytes;
+    command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_DELETE_TOPIC;
+    command.delete_topic = &body;
+    b->items[0].burst = b;
+    b->items[0].proposal.done = burst_done;
+    control_propose(b->node->control, &command, &b->items[0].proposal);
+}
+
+static bool one_done(struct cluster *cl, void *data)
+{
+    (void)cl;
+    return ((struct burst *)data)->done == 1;
+}
+
+static void a_refusal_of_the_state_machine_reaches_the_proposer(void **state)
+{
+    struct cluster cl;
+    (void)state;
+    form(&cl, 84, 3);
+    for (uint32_t i = 1; i <= 3; i++) {
+        struct burst b = {.node = cluster_node(&cl, i)};
+        assert_true(sim_node_call(b.node->machine, start_bad_delete, &b));
+        assert_true(cluster_run_until(&cl, one_done, &b, 5000));
+        assert_int_equal(b.error, ERR_UNKNOWN_TOPIC);
+    }
+    cluster_close(&cl);
+}
+
+static void newer_terms_win_and_lost_hints_come_again(void **state)
+{
+    struct cluster cl;
+    struct control *c;
+    uint64_t group = 0;
+    uint32_t leader;
+    (void)state;
+    form(&cl, 85, 4);
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 12, 3), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    c = cluster_node(&cl, 4)->control;
+    leaders_note(c, 1u << 20, 5, 2);
+    leaders_note(c, 1u << 20, 4, 3);
+    assert_int_equal(control_leader_of(c, 1u << 20, NULL), 2);
+    leaders_note(c, 1u << 20, 5, 0);
+    assert_int_equal(control_leader_of(c, 1u << 20, NULL), 2);
+    leaders_note(c, 1u << 20, 6, 0);
+    assert_int_equal(control_leader_of(c, 1u << 20, NULL), 0);
+    leaders_forget(c, 1u << 20);
+    for (struct leader *l = c->leaders.table; l != NULL && group == 0; l = l->hh.next) {
+        group = l->group != METADATA_GROUP && local_of(c, l->group) == NULL ? l->group : 0;
+    }
+    assert_true(group != 0);
+    leader = control_leader_of(c, group, NULL);
+    leaders_forget(c, group);
+    cluster_run(&cl, CONTROL_LEADERS_ALL_MS + 1000);
+    assert_int_equal(control_leader_of(c, group, NULL), leader);
+    cluster_close(&cl);
+}
+
+struct corruption {
+    struct cluster_node *node;
+    uint64_t group;
+};
+
+static void corrupt(struct env *env, void *data)
+{
+    struct corruption *x = data;
+    struct shard *shard = shards_of_group(control_shards(x->node->control), x->group);
+    (void)env;
+    group_fail(partition_group(partition_find(shard, x->group)), ERR_CORRUPT, "what it read was not what it wrote");
+}
+
+/* The replica of @group on @id is another one than before, runs, and is a voter like two others. */
+struct healed {
+    uint64_t group;
+    uint32_t id;
+    uint64_t old_replica;
+};
+
+static bool healed(struct cluster *cl, void *data)
+{
+    const struct healed *h = data;
+    struct control *c = cluster_node(cl, h->id)->control;
+    uint32_t leader = c == NULL ? 0 : control_leader_of(c, h->group, NULL);
+    const struct core_config *config;
+    struct partition *p;
+    struct local *l;
+
+    if (leader == 0 || cluster_node(cl, leader)->control == NULL || !matches(cl, NULL)) {
+        return false;
+    }
+    l = local_of(c, h->group);
+    p = partition_find(shards_of_group(control_shards(cluster_node(cl, leader)->control), h->group), h->group);
+    if (l == NULL || l->replica == h->old_replica || l->state != LOCAL_OPEN || p == NULL) {
+        return false;
+    }
+    config = group_config(partition_group(p));
+    return config->n == 3 && core_config_voters(config) == 3 && core_config_find(config, h->old_replica) == NULL &&
+           core_config_find(config, l->replica) != NULL;
+}
+
+static void a_corrupt_replica_is_replaced_from_its_peers(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        struct cluster cl;
+        struct corruption x;
+        struct healed h;
+        const struct metadata_topic *t;
+        form(&cl, 9000 + seed, 3);
+        assert_int_equal(cluster_create_topic(&cl, 1, "t", 3, 3), 0);
+        assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+        t = metadata_fsm_topic_named(control_metadata(cluster_node(&cl, 1)->control), "t");
+        x.group = h.group = t->partitions[seed % 3].group;
+        h.id = 1 + (uint32_t)seed / 3 % 3;
+        x.node = cluster_node(&cl, h.id); /* leader or follower */
+        h.old_replica = local_of(x.node->control, x.group)->replica;
+        assert_true(sim_node_call(x.node->machine, corrupt, &x));
+        if (seed >= 6) { /* and dies in the middle of its replacement, more than once */
+            x.node->restart = true;
+            for (uint32_t i = 0; i < 4; i++) {
+                if (sim_node_running(x.node->machine)) {
+                    sim_node_kill_at_op(x.node->machine, sim_world_random(cl.world) % 6, SIM_END_POWER);
+                }
+                cluster_run(&cl, sim_world_random(cl.world) % 1500);
+            }
+            cluster_run(&cl, 300);
+            if (local_of(x.node->control, x.group) != NULL &&
+                local_of(x.node->control, x.group)->replica == h.old_replica &&
+                local_of(x.node->control, x.group)->state == LOCAL_OPEN) {
+                cluster_close(&cl); /* it died before it could ask, and what is on its disk is sound */
+                continue;
+            }
+        }
+        assert_true(cluster_run_until(&cl, healed, &h, 60000));
+        /* Again: a successor is replaced like a founder. */
+        h.old_replica = local_of(x.node->control, x.group)->replica;
+        assert_true(sim_node_call(x.node->machine, corrupt, &x));
+        assert_true(cluster_run_until(&cl, healed, &h, 60000));
         cluster_close(&cl);
     }
 }
@@ -355,6 +509,9 @@ int main(void)
         cmocka_unit_test(leaders_move_away_at_a_death_and_back_after_it),
         cmocka_unit_test(a_planned_stop_hands_everything_over_first),
         cmocka_unit_test(proposals_survive_the_leaders_death),
+        cmocka_unit_test(a_refusal_of_the_state_machine_reaches_the_proposer),
+        cmocka_unit_test(newer_terms_win_and_lost_hints_come_again),
+        cmocka_unit_test(a_corrupt_replica_is_replaced_from_its_peers),
     };
     if (getenv("ONLY") != NULL) {
         cmocka_set_test_filter(getenv("ONLY"));
