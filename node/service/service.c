@@ -71,11 +71,10 @@ void service_complete_where(const struct service *s, uint64_t group, struct part
 {
     uint64_t term = 0;
     uint32_t leader = control_leader_of(s->control, group, &term);
-    if (where->leader_node == 0 || term > where->leader_epoch) {
+    /* Node and epoch belong together: an older leader under the replica's newer term would look like the new one. */
+    if (term > where->leader_epoch || (term == where->leader_epoch && where->leader_node == 0)) {
         where->leader_node = leader;
-        if (term > where->leader_epoch) {
-            where->leader_epoch = term;
-        }
+        where->leader_epoch = term;
     }
 }
 
