@@ -423,7 +423,7 @@ def tell(summary):
         "p50 %.2f p99 %.1f ms | resent batches %d" %
         (summary["offered"], summary["acknowledged"], summary["unknown"], summary["consumed"], summary["verified"],
          summary["gap_ms"], max(p["gap_ms"] for p in summary["partitions"]), summary["p50_ms"], summary["p99_ms"],
-         summary["resent_batches"]))
+         summary["resent_batches"]) + (" " + str(summary["errors"]) if summary["errors"] else ""))
 
 
 def fail(text):

@@ -32,6 +32,7 @@
 #define STALL_US 600000         /* without an answer for so long, and led elsewhere: the connection is given up */
 #define FETCH_WAIT_MS 250
 #define FETCH_MAX_BYTES (1u << 20)
+#define ERRORS_MAX 64           /* codes of err.h */
 #define VIOLATIONS_MAX 20       /* told; more only counted */
 
 struct checker_args {
@@ -218,6 +219,7 @@ struct ck_stats {
     uint64_t corrupt;
     uint64_t violations;
     uint64_t reconnects;
+    uint64_t errors[ERRORS_MAX]; /* answers to produce, by code */
     uint64_t first_ack_us;
     uint64_t last_ack_us;
     uint64_t gap_us; /* largest between two acknowledgements */

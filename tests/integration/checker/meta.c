@@ -48,6 +48,10 @@ int meta_leader(const struct checker *ck, uint32_t partition)
 void meta_hint(struct checker *ck, uint32_t partition, uint32_t leader, uint64_t epoch)
 {
     struct ck_partition *p = &ck->partitions[partition];
+    if (leader != 0 && p->leader != 0 && epoch == p->leader_epoch && leader != p->leader) {
+        violation(ck, partition, -1, "nodes %u and %u are both said to lead epoch %llu", p->leader, leader,
+                  (unsigned long long)epoch);
+    }
     if (leader != 0 && (epoch > p->leader_epoch || (epoch == p->leader_epoch && p->leader == 0))) {
         p->leader = leader;
         p->leader_epoch = epoch;

@@ -176,6 +176,7 @@ static void failed(struct checker *ck, struct ck_lane *lane, uint64_t number, in
     struct ck_batch *batch = &lane->window[number % LANE_WINDOW];
     batch->state = BATCH_FAILED;
     batch->error = error;
+    ck->stats.errors[error < ERRORS_MAX ? error : 0]++;
     lane->recovering = true;
     lane->retry_us = ck->now_us + LANE_RETRY_US;
     meta_want(ck);

@@ -8,6 +8,19 @@ static double ms(uint64_t us)
     return (double)us / 1000.0;
 }
 
+static void report_errors(const struct ck_stats *s)
+{
+    const char *comma = "";
+    printf("\"errors\": {");
+    for (int i = 0; i < ERRORS_MAX; i++) {
+        if (s->errors[i] > 0) {
+            printf("%s\"%s\": %" PRIu64, comma, err_name(i), s->errors[i]);
+            comma = ", ";
+        }
+    }
+    printf("}");
+}
+
 void report(const struct checker *ck)
 {
     const struct ck_stats *s = &ck->stats;
@@ -36,6 +49,8 @@ void report(const struct checker *ck)
            s->gap_begin_us > ck->load_begin_us ? ms(s->gap_begin_us - ck->load_begin_us) : 0.0,
            ms(histogram_percentile(&s->latency_us, 50)), ms(histogram_percentile(&s->latency_us, 99)),
            ms(s->latency_us.max));
+    printf(", ");
+    report_errors(s);
     printf(", \"partitions\": [");
     for (uint32_t i = 0; ck->follow != NULL && i < ck->n_partitions; i++) {
         printf("%s{\"acknowledged\": %" PRIu64 ", \"gap_ms\": %.1f, \"end\": %" PRId64 "}", i == 0 ? "" : ", ",
