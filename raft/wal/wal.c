@@ -463,6 +463,7 @@ int wal_open(const struct wal_params *params, struct wal **out, struct wal_recov
     list_init(&wal->unfounded);
     list_init(&wal->job_list);
     list_init(&wal->flush.done);
+    list_init(&wal->completing);
     timer_init(&wal->closing_timer, wal_closing_fire);
     timer_init(&wal->tick, wal_tick_fire);
     wal->dir = strdup(params->dir);
@@ -494,9 +495,12 @@ err_memory:
 
 void wal_own_writes_free(struct wal *wal)
 {
-    struct list *queues[] = {&wal->queue, &wal->flush.done};
+    struct list *queues[] = {&wal->queue, &wal->flush.done, &wal->completing};
 
-    for (size_t q = 0; q < 2; q++) {
+    if (wal->completing_group != NULL) {
+        wal_group_unref(wal->completing_group);
+    }
+    for (size_t q = 0; q < 3; q++) {
         list_for_each_safe(node, queues[q])
         {
             struct wal_write *write = list_entry(node, struct wal_write, link);

@@ -42,24 +42,32 @@ static void switch_complete(struct wal *wal)
     wal_prepare_next(wal);
 }
 
+/* The group is noted outside of this frame: in a simulation a program may end within @done. */
 static void write_complete(struct wal *wal, struct wal_write *write)
 {
-    struct wal_write_impl *impl = wal_write_impl(write);
-    struct wal_group *g = write->group;
-
-    if (impl->op == WAL_OP_DROP) {
-        wal_dropped(wal, wal->slots[impl->value]);
-    }
+    wal->completing_group = write->group;
     write->done(write);
-    if (g != NULL) {
-        wal_group_unref(g);
+    if (wal->completing_group != NULL) {
+        wal_group_unref(wal->completing_group);
+        wal->completing_group = NULL;
+    }
+}
+
+/* Before anything else is encoded: the next file's checkpoint must not count what was dropped. */
+static void drops_complete(struct wal *wal, struct list *done)
+{
+    list_for_each(node, done)
+    {
+        const struct wal_write_impl *impl = wal_write_impl(list_entry(node, struct wal_write, link));
+        if (impl->op == WAL_OP_DROP) {
+            wal_dropped(wal, wal->slots[impl->value]);
+        }
     }
 }
 
 static void flush_complete(struct wal *wal)
 {
     struct wal_flush *flush = &wal->flush;
-    struct list done;
     struct list *node;
 
     flush_account(wal);
@@ -68,13 +76,18 @@ static void flush_complete(struct wal *wal)
     if (flush->is_switch) {
         switch_complete(wal);
     }
-    list_init(&done);
-    list_splice_back(&done, &flush->done);
-    while ((node = list_pop_front(&done)) != NULL) {
+    assert(list_empty(&wal->completing));
+    list_splice_back(&wal->completing, &flush->done);
+    drops_complete(wal, &wal->completing);
+    /* What has gathered meanwhile leaves before the completions run, so that the disk and we work side by side. A little
+     * waits for what they bring. */
+    if (wal->queue_bytes >= WAL_OVERLAP_MIN) {
+        wal_flush_start(wal, false);
+    }
+    while ((node = list_pop_front(&wal->completing)) != NULL) {
         write_complete(wal, list_entry(node, struct wal_write, link));
     }
     wal_cache_evict(wal);
-    wal->drained = wal->n_eager == 0;
     if (!wal->closed_off && !timer_active(&wal->closing_timer)) {
         env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);
     }
@@ -86,8 +99,8 @@ static void flush_done(struct env_work *work)
 
     wal->jobs--;
     flush_complete(wal);
-    /* At once: the disk should not wait for the rest of this turn. */
-    wal_flush_start(wal, false);
+    /* The disk should not wait for the rest of this turn. */
+    wal_flush_start(wal, true);
     env_wake(wal->env);
 }
 
@@ -136,9 +149,11 @@ static bool too_little_room(const struct wal *wal, uint64_t room)
     return room < WAL_BLOCK_SIZE || (room < tail && wal->queue_bytes + WAL_BLOCK_SIZE > room);
 }
 
-static bool inline_pays(const struct wal *wal)
+/* A few small writes: two hand-offs between threads would take as long as the disk does. With more of them at a time the
+ * loop had better go on while they are written; it then finds more for the next flush. */
+static bool inline_pays(const struct wal *wal, const struct wal_plan *plan)
 {
-    return wal->drained && wal->flush.size <= wal->inline_max_bytes &&
+    return plan->heads <= WAL_INLINE_WRITES_MAX && wal->flush.size <= wal->inline_max_bytes &&
            wal->flush_ns_average <= WAL_INLINE_SYNC_MAX_NS;
 }
 
@@ -162,9 +177,12 @@ static void flush_next(struct wal *wal, uint16_t flags, bool may_inline)
     }
     /* A single entry larger than a whole file makes that file grow. */
     wal_encode_flush(wal, &plan, flags);
-    wal->queue_bytes = list_empty(&wal->queue) ? 0 : wal->queue_bytes - (plan.bytes < wal->queue_bytes ? plan.bytes : wal->queue_bytes);
+    wal->queue_bytes -= plan.bytes < wal->queue_bytes ? plan.bytes : wal->queue_bytes;
+    if (list_empty(&wal->queue)) {
+        wal->queue_bytes = 0;
+    }
     wal->closed_off = (flags & WAL_FLUSH_CLOSING) != 0;
-    flush_submit(wal, may_inline && inline_pays(wal));
+    flush_submit(wal, may_inline && inline_pays(wal, &plan));
 }
 
 void wal_flush_start(struct wal *wal, bool may_inline)

@@ -211,10 +211,11 @@ struct wal {
     uint64_t queue_bytes;
     uint32_t n_eager; /* writes in it that somebody waits for */
     struct wal_flush flush;
+    struct list completing; /* writes of the last flush whose @done is still to run */
+    struct wal_group *completing_group;
     struct wal_name chain; /* the last flush encoded */
     uint64_t flush_ns_average;
     uint64_t flushed_last_ns;
-    bool drained;  /* the last flush left nothing in the queue */
     bool closed_off; /* the last flush was a closing one: nothing is behind it */
 
     struct wal_file **slots; /* by slot; NULL: free */

@@ -12,8 +12,10 @@
 #define WAL_FLUSH_DIRECT_MIN 4096u            /* payload bytes from which on they are written from where they are */
 #define WAL_FLUSH_DIRECTS_MAX 500u            /* such payloads a flush: two iovecs each, see ENV_IOV_MAX */
 #define WAL_FLUSH_TAIL_MIN (256u << 10)       /* bytes of room below which a larger queue goes to the next file at once */
-#define WAL_INLINE_MAX_BYTES (16u << 10)      /* a flush of at most this may run on the loop when the log was idle */
+#define WAL_INLINE_MAX_BYTES (16u << 10)      /* a flush of at most this may run on the loop itself */
+#define WAL_INLINE_WRITES_MAX 4u              /* ... with at most so many writes in it */
 #define WAL_INLINE_SYNC_MAX_NS 1000000u       /* ... and while a flush takes less than this on average */
+#define WAL_OVERLAP_MIN (64u << 10)           /* bytes queued for which the next flush does not wait for completions */
 #define WAL_CLOSING_DELAY_MS 20u              /* idle for this long: the closing flush */
 #define WAL_TICK_MS 1000u                     /* housekeeping: sample the disk, top up the pool, try again */
 #define WAL_READY_FILES_MAX 2u                /* recycled or zero-filled files kept for later */
