@@ -171,6 +171,9 @@ void world_init(struct world *w, uint32_t partitions, uint64_t seed)
     w->partition_count = partitions;
     w->producer_id_next = 100;
     list_init(&w->links);
+    for (uint32_t n = 1; n <= WORLD_NODES; n++) {
+        snprintf(w->addresses[n], sizeof w->addresses[n], "node%u:7400", n);
+    }
     for (uint32_t i = 0; i < partitions; i++) {
         w->partitions[i].leader = 1 + i % WORLD_NODES;
         w->partitions[i].epoch = 1;
@@ -197,6 +200,7 @@ static void to_client(struct world *w, struct world_link *l, const struct frame_
                              .payload_length = (uint32_t)payload_size};
     uint64_t at = w->now_ns + w->latency_ns + delay_ns;
     struct world_event *e;
+    uint8_t *bytes;
 
     if (l->closing || w->node_deaf[l->node]) {
         return;
@@ -205,16 +209,22 @@ static void to_client(struct world *w, struct world_link *l, const struct frame_
     if (delay_ns == 0) {
         l->to_client_ns = at; /* slow answers may be overtaken: they are matched by number */
     }
-    e = event_push(w, EVENT_TO_CLIENT, l, at);
-    e->size = frame_size(&h);
-    e->bytes = malloc(e->size);
-    frame_encode_header(&h, e->bytes);
+    bytes = malloc(frame_size(&h));
+    frame_encode_header(&h, bytes);
     if (message_size > 0) {
-        memcpy(e->bytes + FRAME_HEADER_SIZE, message, message_size);
+        memcpy(bytes + FRAME_HEADER_SIZE, message, message_size);
     }
     if (payload_size > 0) {
-        memcpy(e->bytes + FRAME_HEADER_SIZE + message_size, payload, payload_size);
+        memcpy(bytes + FRAME_HEADER_SIZE + message_size, payload, payload_size);
     }
+    if (w->reply != NULL) {
+        w->reply(w, l, bytes, frame_size(&h));
+        free(bytes);
+        return;
+    }
+    e = event_push(w, EVENT_TO_CLIENT, l, at);
+    e->size = frame_size(&h);
+    e->bytes = bytes;
 }
 
 static void to_client_pb(struct world *w, struct world_link *l, const struct frame_header *request,
@@ -233,11 +243,28 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-static const char *node_address(uint32_t node)
+static const char *node_address(struct world *w, uint32_t node)
 {
-    static const char *const names[] = {"", "node1:7400", "node2:7400", "node3:7400"};
+    return w->addresses[node];
+}
 
-    return names[node];
+static void topic_fill(struct world *w, Cairn__Native__TopicInfo *t, Cairn__Native__PartitionInfo *parts,
+                       Cairn__Native__PartitionInfo **pointers)
+{
+    cairn__native__topic_info__init(t);
+    t->name = text(WORLD_TOPIC);
+    t->topic_id.data = (uint8_t *)(uintptr_t)topic_id;
+    t->topic_id.len = 16;
+    t->replication = 3;
+    for (uint32_t i = 0; i < w->partition_count; i++) {
+        cairn__native__partition_info__init(&parts[i]);
+        parts[i].partition = i;
+        parts[i].leader_node = w->partitions[i].leader;
+        parts[i].leader_epoch = w->partitions[i].epoch;
+        pointers[i] = &parts[i];
+    }
+    t->n_partitions = w->partition_count;
+    t->partitions = pointers;
 }
 
 static void serve_metadata(struct world *w, struct world_link *l, const struct frame_header *h)
@@ -245,7 +272,7 @@ static void serve_metadata(struct world *w, struct world_link *l, const struct f
     Cairn__Native__MetadataResponse m = CAIRN__NATIVE__METADATA_RESPONSE__INIT;
     Cairn__Native__NodeInfo nodes[WORLD_NODES];
     Cairn__Native__NodeInfo *node_pointers[WORLD_NODES];
-    Cairn__Native__TopicInfo topic = CAIRN__NATIVE__TOPIC_INFO__INIT;
+    Cairn__Native__TopicInfo topic;
     Cairn__Native__TopicInfo *topics = &topic;
     Cairn__Native__PartitionInfo parts[WORLD_PARTITIONS_MAX];
     Cairn__Native__PartitionInfo *part_pointers[WORLD_PARTITIONS_MAX];
@@ -254,24 +281,13 @@ static void serve_metadata(struct world *w, struct world_link *l, const struct f
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
         cairn__native__node_info__init(&nodes[i]);
         nodes[i].node = i + 1;
-        nodes[i].address = text(node_address(i + 1));
+        nodes[i].address = text(node_address(w, i + 1));
         nodes[i].alive = !w->node_down[i + 1];
         node_pointers[i] = &nodes[i];
     }
     m.n_nodes = WORLD_NODES;
     m.nodes = node_pointers;
-    topic.name = text(WORLD_TOPIC);
-    topic.topic_id.data = (uint8_t *)(uintptr_t)topic_id;
-    topic.topic_id.len = 16;
-    for (uint32_t i = 0; i < w->partition_count; i++) {
-        cairn__native__partition_info__init(&parts[i]);
-        parts[i].partition = i;
-        parts[i].leader_node = w->partitions[i].leader;
-        parts[i].leader_epoch = w->partitions[i].epoch;
-        part_pointers[i] = &parts[i];
-    }
-    topic.n_partitions = w->partition_count;
-    topic.partitions = part_pointers;
+    topic_fill(w, &topic, parts, part_pointers);
     if (w->topic_missing) {
         topic.error = ERR_UNKNOWN_TOPIC;
         topic.n_partitions = 0;
@@ -435,7 +451,7 @@ static void result_init(struct world *w, Cairn__Native__ProducePartitionResult *
     r->leader_epoch = p->epoch;
     if (err == ERR_NOT_LEADER && p->leader != 0 && !chance(w, w->faults.no_hint)) {
         r->leader_node = p->leader;
-        r->leader_address = text(node_address(p->leader));
+        r->leader_address = text(node_address(w, p->leader));
     }
 }
 
@@ -587,22 +603,110 @@ static void serve_offsets(struct world *w, struct world_link *l, const struct fr
     Cairn__Native__ListOffsetsRequest *q =
         cairn__native__list_offsets_request__unpack(NULL, f->header.message_length, f->message);
     Cairn__Native__ListOffsetsResponse m = CAIRN__NATIVE__LIST_OFFSETS_RESPONSE__INIT;
-    Cairn__Native__ListOffsetsResult r = CAIRN__NATIVE__LIST_OFFSETS_RESULT__INIT;
-    Cairn__Native__ListOffsetsResult *results = &r;
-    struct world_partition *p = &w->partitions[q->partitions[0]->partition];
+    Cairn__Native__ListOffsetsResult results[2];
+    Cairn__Native__ListOffsetsResult *pointers[2];
 
-    assert(q->n_partitions == 1);
-    r.topic_id.data = (uint8_t *)(uintptr_t)topic_id;
-    r.topic_id.len = 16;
-    r.partition = q->partitions[0]->partition;
-    if (p->leader != l->node) {
-        r.error = ERR_NOT_LEADER;
+    assert(q->n_partitions <= 2);
+    for (size_t i = 0; i < q->n_partitions; i++) {
+        Cairn__Native__ListOffsetsResult *r = &results[i];
+        struct world_partition *p = &w->partitions[q->partitions[i]->partition];
+
+        cairn__native__list_offsets_result__init(r);
+        r->topic_id.data = (uint8_t *)(uintptr_t)topic_id;
+        r->topic_id.len = 16;
+        r->partition = q->partitions[i]->partition;
+        r->error = p->leader != l->node ? ERR_NOT_LEADER : 0;
+        r->offset = q->partitions[i]->timestamp_ms == -2 ? p->log_start : p->next_offset;
+        pointers[i] = r;
     }
-    r.offset = q->partitions[0]->timestamp_ms == -2 ? p->log_start : p->next_offset;
-    m.n_partitions = 1;
-    m.partitions = &results;
+    m.n_partitions = q->n_partitions;
+    m.partitions = pointers;
     to_client_pb(w, l, &f->header, &m.base, NULL, 0, 0);
     cairn__native__list_offsets_request__free_unpacked(q, NULL);
+}
+
+static void fail(struct world *w, struct world_link *l, const struct frame_header *h, int err, const char *why)
+{
+    Cairn__Native__Failure m = CAIRN__NATIVE__FAILURE__INIT;
+    uint8_t bytes[256];
+
+    m.text = text(why);
+    to_client(w, l, h, err, bytes, cairn__native__failure__pack(&m, bytes), NULL, 0, 0);
+}
+
+static void serve_describe(struct world *w, struct world_link *l, const struct frame *f)
+{
+    Cairn__Native__DescribeTopicRequest *q =
+        cairn__native__describe_topic_request__unpack(NULL, f->header.message_length, f->message);
+    Cairn__Native__DescribeTopicResponse m = CAIRN__NATIVE__DESCRIBE_TOPIC_RESPONSE__INIT;
+    Cairn__Native__TopicInfo topic;
+    Cairn__Native__PartitionInfo parts[WORLD_PARTITIONS_MAX];
+    Cairn__Native__PartitionInfo *pointers[WORLD_PARTITIONS_MAX];
+
+    if (strcmp(q->name, WORLD_TOPIC) != 0) {
+        fail(w, l, &f->header, ERR_UNKNOWN_TOPIC, "no topic of this name");
+    } else {
+        topic_fill(w, &topic, parts, pointers);
+        m.topic = &topic;
+        to_client_pb(w, l, &f->header, &m.base, NULL, 0, 0);
+    }
+    cairn__native__describe_topic_request__free_unpacked(q, NULL);
+}
+
+static void serve_list(struct world *w, struct world_link *l, const struct frame *f)
+{
+    Cairn__Native__ListTopicsResponse m = CAIRN__NATIVE__LIST_TOPICS_RESPONSE__INIT;
+    Cairn__Native__TopicSummary topic = CAIRN__NATIVE__TOPIC_SUMMARY__INIT;
+    Cairn__Native__TopicSummary *topics = &topic;
+
+    topic.name = text(WORLD_TOPIC);
+    topic.partitions = w->partition_count;
+    topic.replication = 3;
+    m.n_topics = 1;
+    m.topics = &topics;
+    to_client_pb(w, l, &f->header, &m.base, NULL, 0, 0);
+}
+
+static void serve_status(struct world *w, struct world_link *l, const struct frame *f)
+{
+    Cairn__Native__ClusterStatusResponse m = CAIRN__NATIVE__CLUSTER_STATUS_RESPONSE__INIT;
+    Cairn__Native__NodeInfo node = CAIRN__NATIVE__NODE_INFO__INIT;
+    Cairn__Native__NodeInfo *nodes = &node;
+    uint32_t voters[] = {1, 2, 3};
+
+    m.cluster_id.data = (uint8_t *)(uintptr_t)topic_id;
+    m.cluster_id.len = 16;
+    m.node = l->node;
+    m.node_version = text("9.9");
+    node.node = 1;
+    node.address = w->addresses[1];
+    m.n_nodes = 1;
+    m.nodes = &nodes;
+    m.n_metadata_voters = 3;
+    m.metadata_voters = voters;
+    m.topics = 1;
+    to_client_pb(w, l, &f->header, &m.base, NULL, 0, 0);
+}
+
+/* Only node 2 creates topics; the others say so. */
+static void serve_create(struct world *w, struct world_link *l, const struct frame *f)
+{
+    Cairn__Native__CreateTopicRequest *q =
+        cairn__native__create_topic_request__unpack(NULL, f->header.message_length, f->message);
+    Cairn__Native__CreateTopicResponse m = CAIRN__NATIVE__CREATE_TOPIC_RESPONSE__INIT;
+    Cairn__Native__Failure failure = CAIRN__NATIVE__FAILURE__INIT;
+    uint8_t bytes[256];
+
+    if (l->node != 2) {
+        failure.leader_node = 2;
+        failure.leader_address = w->addresses[2];
+        to_client(w, l, &f->header, ERR_NOT_LEADER, bytes, cairn__native__failure__pack(&failure, bytes), NULL, 0, 0);
+    } else if (strcmp(q->name, WORLD_TOPIC) == 0) {
+        fail(w, l, &f->header, ERR_TOPIC_EXISTS, "a topic named orders exists");
+    } else {
+        to_client_pb(w, l, &f->header, &m.base, NULL, 0, 0);
+    }
+    cairn__native__create_topic_request__free_unpacked(q, NULL);
 }
 
 static void serve(struct world *w, struct world_link *l, const struct frame *f)
@@ -641,9 +745,40 @@ static void serve(struct world *w, struct world_link *l, const struct frame *f)
     case CALL_LIST_OFFSETS:
         serve_offsets(w, l, f);
         return;
+    case CALL_DESCRIBE_TOPIC:
+        serve_describe(w, l, f);
+        return;
+    case CALL_LIST_TOPICS:
+        serve_list(w, l, f);
+        return;
+    case CALL_CLUSTER_STATUS:
+        serve_status(w, l, f);
+        return;
+    case CALL_CREATE_TOPIC:
+        serve_create(w, l, f);
+        return;
     default:
         to_client(w, l, &f->header, ERR_UNKNOWN_CALL, NULL, 0, NULL, 0, 0);
     }
+}
+
+void world_serve(struct world *w, struct world_link *link, uint32_t node, const struct frame *f)
+{
+    link->node = node;
+    serve(w, link, f);
+}
+
+struct world_link *world_link_new(uint32_t node)
+{
+    struct world_link *l = calloc(1, sizeof *l);
+
+    l->node = node;
+    return l;
+}
+
+void world_link_free(struct world_link *link)
+{
+    free(link);
 }
 
 static void server_receive(struct world *w, struct world_link *l, const uint8_t *bytes, size_t size)

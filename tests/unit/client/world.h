@@ -91,6 +91,9 @@ struct world {
     uint64_t duplicates_seen;
     unsigned spins;
     struct list links;
+    char addresses[WORLD_NODES + 1][64];
+    /* Where answers go instead of into events, for a server on real sockets (server.h); NULL: events. */
+    void (*reply)(struct world *w, struct world_link *link, const uint8_t *bytes, size_t size);
 };
 
 void world_init(struct world *w, uint32_t partitions, uint64_t seed);
@@ -101,6 +104,10 @@ bool world_run(struct world *w, uint64_t limit_ms, bool (*done)(void *), void *a
 bool world_step(struct world *w);
 void world_set_down(struct world *w, uint32_t node, bool down);
 void world_move_leader(struct world *w, uint32_t partition, uint32_t to);
+/* A request arrived at @node over @link (any pointer where w->reply is set). */
+void world_serve(struct world *w, struct world_link *link, uint32_t node, const struct frame *f);
+struct world_link *world_link_new(uint32_t node);
+void world_link_free(struct world_link *link);
 /* Append a batch of @count records "value-<n>" for consumers; values go on from the last call. */
 void world_append(struct world *w, uint32_t partition, int32_t count, uint8_t codec);
 
