@@ -54,7 +54,7 @@ static void draw_theme(struct world *w)
     struct swarm *s = &w->swarm;
     struct rng *r = &w->rng;
 
-    switch (rng_below(r, 6)) {
+    switch (rng_below(r, 8)) {
     case 0: /* leaders come and go under load, one disk lags far behind */
         s->p_transfer = PICK(r, 0, 0.1, 0.3);
         s->p_submit = 0.9;
@@ -75,7 +75,22 @@ static void draw_theme(struct world *w)
         s->disk_ms = (uint64_t)PICK(r, 1, 5);
         s->actor_ms = (uint64_t)PICK(r, 30, 150);
         break;
-    case 2: /* followers fall behind and are copied */
+    case 2: /* members come and go while leaders do */
+        s->founders = (unsigned)PICK(r, 3, 4, 5);
+        s->p_change = PICK(r, 0.3, 0.7);
+        s->p_transfer = PICK(r, 0, 0.1);
+        s->p_partition = PICK(r, 0.1, 0.3);
+        s->p_heal = PICK(r, 0.2, 0.4);
+        s->p_crash = PICK(r, 0, 0.02);
+        s->p_submit = PICK(r, 0.05, 0.3);
+        s->burst = 1;
+        s->loss = PICK(r, 0, 0.05);
+        s->election_ms = (uint32_t)PICK(r, 80, 200);
+        s->actor_ms = (uint64_t)PICK(r, 5, 30);
+        s->delay_ms = (uint64_t)PICK(r, 1, 5, 20);
+        s->disk_ms = (uint64_t)PICK(r, 1, 5);
+        break;
+    case 3: /* followers fall behind and are copied */
         s->p_snapshot = 0.5;
         s->trailing = (uint64_t)PICK(r, 0, 2);
         s->p_submit = 0.9;

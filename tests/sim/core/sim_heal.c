@@ -3,16 +3,22 @@
 #include "tests/sim/core/sim.h"
 
 #define HEAL_LIMIT_MS 60000 /* virtual, for each of the stages */
+#define HAND_OVER_MS 3000
 
-static bool run_until(struct world *w, bool (*done)(struct world *w, uint64_t argument), uint64_t argument)
+static bool run_until_ms(struct world *w, bool (*done)(struct world *w, uint64_t argument), uint64_t argument, uint64_t ms)
 {
-    uint64_t limit = w->now + HEAL_LIMIT_MS;
+    uint64_t limit = w->now + ms;
     while (!violated(w) && !done(w, argument)) {
         if (w->now >= limit || !world_turn(w)) {
             return false;
         }
     }
     return !violated(w);
+}
+
+static bool run_until(struct world *w, bool (*done)(struct world *w, uint64_t argument), uint64_t argument)
+{
+    return run_until_ms(w, done, argument, HEAL_LIMIT_MS);
 }
 
 static bool leader_ready(struct world *w, uint64_t unused)
@@ -284,11 +290,10 @@ static bool serve_again(struct world *w)
     return !violated(w);
 }
 
-/* Under load: the one to take over does not have everything yet. */
-static bool hand_over_under_load(struct world *w)
+static bool try_hand_over(struct world *w)
 {
-    uint64_t old;
     size_t burst = w->swarm.inflight < 8 ? 1 : 2;
+    uint64_t old;
 
     for (int i = 0; i < 3; i++) {
         struct replica *leader = world_leader(w);
@@ -301,14 +306,20 @@ static bool hand_over_under_load(struct world *w)
         return false;
     }
     old = world_leader(w)->id;
-    if (!attempt(w, "no hand-over could begin", hand_over, 0)) {
-        return false;
+    return attempt(w, "no hand-over could begin", hand_over, 0) && run_until_ms(w, other_leads, old, HAND_OVER_MS);
+}
+
+/* Under load: the one to take over does not have everything yet. An attempt may fail (members that were removed and do
+ * not know it still ask for votes, and may come just then), a few in a row may not. */
+static bool hand_over_under_load(struct world *w)
+{
+    for (int tries = 0; tries < 4 && !violated(w); tries++) {
+        if (try_hand_over(w)) {
+            return true;
+        }
     }
-    if (!run_until(w, other_leads, old)) {
-        stalled(w, "leadership not handed over");
-        return false;
-    }
-    return true;
+    stalled(w, "leadership not handed over");
+    return false;
 }
 
 void world_heal(struct world *w)
