@@ -98,7 +98,7 @@ class Node:
 
     def start(self, extra=()):
         check(self.process is None, "node %d runs already" % self.id)
-        env = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN_")}
+        env = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN")}
         env.setdefault("ASAN_OPTIONS", "detect_leaks=0")  # a killed process has no time for it
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(extra), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
@@ -320,7 +320,7 @@ class Cluster:
         """Of a failed test: where a person can look."""
         self.keep = self.keep or os.environ.get("CAIRN_TEST_KEEP") == "1"
         for node in self.nodes.values():
-            tail = node.log().splitlines()[-25:]
+            tail = [line for line in node.log().splitlines() if " info peer_link_" not in line][-25:]
             print("---- node %d (%s), last lines of its log" % (node.id, "up" if node.alive() else "down"))
             print("\n".join(tail), flush=True)
 

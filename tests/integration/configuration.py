@@ -7,7 +7,7 @@ from cluster import Cluster, check, say
 
 
 def run(env, arguments, environment=None):
-    extra = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN_")}
+    extra = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN")}
     extra.update(environment or {})
     p = subprocess.run([env.cairnd] + arguments, capture_output=True, text=True, timeout=30, env=extra,
                        stdin=subprocess.DEVNULL)
@@ -36,7 +36,7 @@ def config_errors(env):
             return [a for a in base if not a.startswith("--%s=" % key)]
 
         refused(env, "unknown key", base + ["--node.idd=1"], ["node.idd"])
-        refused(env, "unknown variable", base, ["CAIRN_NONSENSE"], environment={"CAIRN_NONSENSE": "1"})
+        refused(env, "unknown variable", base, ["CAIRND_NONSENSE"], environment={"CAIRND_NONSENSE": "1"})
         refused(env, "bad number", without("shards") + ["--shards=many"], ["shards", "many", "allowed"])
         refused(env, "number too large", without("shards") + ["--shards=100000"], ["shards", "100000", "allowed"])
         refused(env, "bad address", without("peer.listen") + ["--peer.listen=nowhere"], ["peer.listen", "nowhere"])
@@ -54,8 +54,8 @@ def config_errors(env):
             refused(env, "busy client port", without("listeners") + ["--listeners=client@" + address], [address],
                     log_lines=True)
             check(not os.path.exists(os.path.join(node.data_dir, "identity")), "a busy port, and yet an identity")
-            refused(env, "busy peer port", without("peer.listen") + ["--peer.listen=" + address], [address],
-                    log_lines=True)
+            refused(env, "busy peer port", without("peer.listen") + [
+                "--peer.listen=" + address, "--peer.advertised=" + node.peer_address], [address], log_lines=True)
 
         blocker = os.path.join(cluster.dir, "a-file")
         with open(blocker, "w") as f:
@@ -71,8 +71,9 @@ def config_errors(env):
 
         cluster.start()
         cluster.wait_formed(3)
-        stranger = [a.replace(node.address, "127.0.0.1:0").replace("--peer.listen=" + node.peer_address,
-                                                                     "--peer.listen=127.0.0.1:0") for a in base]
+        moved = {"--listeners=client@" + node.address: "--listeners=client@127.0.0.1:0",
+                 "--peer.listen=" + node.peer_address: "--peer.listen=127.0.0.1:0"}
+        stranger = [moved.get(a, a) for a in base] + ["--peer.advertised=" + node.peer_address]
         refused(env, "directory in use", stranger, [node.data_dir], log_lines=True)
         check(node.alive(), "the node that has the directory lives on")
         status, out, _ = run(env, base + ["--check-config"])
