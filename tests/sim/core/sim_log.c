@@ -52,8 +52,10 @@ void simlog_drop_prefix(struct simlog *log, uint64_t first_kept)
         entry_release(log->entries[drop]);
         drop++;
     }
-    log->n -= drop;
-    memmove(log->entries, log->entries + drop, log->n * sizeof *log->entries);
+    if (drop > 0) {
+        log->n -= drop;
+        memmove(log->entries, log->entries + drop, log->n * sizeof *log->entries);
+    }
     log->first += drop;
     if (log->n == 0 && log->first < first_kept) {
         log->first = first_kept;

@@ -1,0 +1,61 @@
+/* cairn-sim: one seed, one run of a whole cluster. Ends with 0, or prints which oracle was violated and ends with 1. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/cluster.h"
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: cairn-sim --seed N [--seconds S] [--nodes 1..%d] [--faults LIST|none] [--trace]\n"
+            "LIST: kill,power,power_all,op_kill,pause,partition,one_way,reset,slow_link,slow_disk,clock,stop,disk\n",
+            ORACLE_NODES_MAX);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    struct cluster_params params = {.seconds = 30};
+    struct cluster_result r;
+    bool seeded = false;
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--trace") == 0) {
+            params.trace = true;
+            continue;
+        }
+        if (value == NULL) {
+            return usage();
+        }
+        if (strcmp(argv[i], "--seed") == 0) {
+            params.seed = strtoull(value, NULL, 10);
+            seeded = true;
+        } else if (strcmp(argv[i], "--seconds") == 0) {
+            params.seconds = (unsigned)strtoul(value, NULL, 10);
+        } else if (strcmp(argv[i], "--nodes") == 0) {
+            params.nodes = (unsigned)strtoul(value, NULL, 10);
+        } else if (strcmp(argv[i], "--faults") == 0) {
+            params.faults = value;
+        } else {
+            return usage();
+        }
+        i++;
+    }
+    if (!seeded || params.nodes > ORACLE_NODES_MAX || params.seconds < 5) {
+        return usage();
+    }
+    cluster_run(&params, &r);
+    printf("seed %" PRIu64 " ok hash %016" PRIx64 " events %" PRIu64 " virtual_ms %" PRIu64 " nodes %u shards %u\n", params.seed,
+           r.hash, r.events, r.virtual_ns / 1000000, r.nodes, r.shards);
+#define X(name) printf(#name "=%" PRIu64 " ", r.counts.name);
+    ORACLE_COUNTS(X)
+#undef X
+    printf("kills=%u powers=%u powers_all=%u op_kills=%u pauses=%u partitions=%u one_ways=%u resets=%u slow_links=%u "
+           "slow_disks=%u clocks=%u restarts=%u\n",
+           r.faults.kills, r.faults.powers, r.faults.powers_all, r.faults.op_kills, r.faults.pauses, r.faults.partitions,
+           r.faults.one_ways, r.faults.resets, r.faults.slow_links, r.faults.slow_disks, r.faults.clocks,
+           r.faults.restarts);
+    return 0;
+}

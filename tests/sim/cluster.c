@@ -1,0 +1,367 @@
+#include "tests/sim/cluster.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/cluster_internal.h"
+
+#define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
+#define IDLE_LIMIT_NS (15 * SIM_S)     /* from the workload's end until nothing is outstanding */
+#define CONVERGE_LIMIT_NS (15 * SIM_S) /* until all replicas are equal */
+#define VERIFY_LIMIT_NS (20 * SIM_S)   /* until everything was read once more */
+
+static uint64_t draw(struct cluster *c, uint64_t low, uint64_t high)
+{
+    return sim_rng_range(&c->rng, low, high);
+}
+
+/* ---- the mix --------------------------------------------------------------------------------------------------------- */
+
+static void draw_config(struct cluster *c)
+{
+    static const uint64_t files[] = {256u << 10, 1u << 20, 4u << 20};
+    static const uint64_t caches[] = {64u << 10, 1u << 20, 64u << 20};
+    struct cluster_config *f = &c->config;
+    struct workload *w = &c->workload;
+    uint64_t dice = draw(c, 0, 19);
+
+    c->n = c->params->nodes != 0 ? c->params->nodes : dice == 0 ? 1 : dice <= 3 ? 5 : 3;
+    f->shards = 1 + (uint32_t)(c->params->seed & 1);
+    f->log_file_bytes = files[draw(c, 0, 2)];
+    f->cache_bytes = caches[draw(c, 0, 2)];
+    if (draw(c, 0, 3) == 0) {
+        f->election_timeout_ms = (uint32_t)draw(c, 300, 800);
+        f->heartbeat_ms = f->election_timeout_ms / 4;
+    }
+    f->disk_errors = draw(c, 0, 15) == 0;
+    f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
+
+    w->n_nodes = c->n;
+    w->n_topics = 1 + (unsigned)draw(c, 0, 1);
+    w->churn = w->n_topics > 1 && draw(c, 0, 1) == 0;
+    w->partitions = 1 + (unsigned)draw(c, 0, 3);
+    w->replication = c->n < 3 ? c->n : 3;
+    w->batch_gap_ms = (uint32_t)draw(c, 10, 40) * w->partitions * w->n_topics;
+    w->records_max = (uint32_t)draw(c, 1, 10);
+    w->request_timeout_ms = (uint32_t)draw(c, 300, 3000);
+    w->delivery_timeout_ms = draw(c, 0, 2) == 0 ? (uint32_t)draw(c, 1000, 8000) : 0;
+    w->fetch_max_bytes = (uint32_t)draw(c, 100, 200000);
+}
+
+static bool named(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)) != NULL; at += n) {
+        if ((at == list || at[-1] == ',') && (at[n] == '\0' || at[n] == ',')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Only the named kinds; those that were not drawn get a middling frequency. */
+static void choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
+{
+    struct {
+        const char *name;
+        uint64_t *mean_ns;
+    } kinds[] = {
+        {"kill", &k->kill_mean_ns},           {"power", &k->power_mean_ns},         {"power_all", &k->power_all_mean_ns},
+        {"op_kill", &k->op_kill_mean_ns},     {"pause", &k->pause_mean_ns},         {"partition", &k->partition_mean_ns},
+        {"one_way", &k->one_way_mean_ns},     {"reset", &k->reset_mean_ns},         {"slow_link", &k->slow_link_mean_ns},
+        {"slow_disk", &k->slow_disk_mean_ns}, {"clock", &k->clock_mean_ns},         {"stop", &c->config.stop_mean_ns},
+    };
+    const char *faults = c->params->faults;
+
+    if (faults == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (!named(faults, kinds[i].name)) {
+            *kinds[i].mean_ns = 0;
+        } else if (*kinds[i].mean_ns == 0) {
+            *kinds[i].mean_ns = 3 * SIM_S;
+        }
+    }
+    c->config.disk_errors = named(faults, "disk");
+    if (k->op_kill_mean_ns == 0) {
+        k->op_kill_restart_ppm = 0;
+    }
+}
+
+/* ---- faults beside the swarm's --------------------------------------------------------------------------------------- */
+
+static void restart(struct sim_node *machine, void *data)
+{
+    struct cluster *c = data;
+    size_t id = sim_node_id(machine);
+    if (id < c->n) {
+        cluster_node_start(&c->nodes[id]);
+    } else {
+        cluster_machine_start(&c->machines[id - c->n]);
+    }
+}
+
+static void cut_all(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+
+    oracle_trace(c->oracle, "cluster: all power is cut");
+    oracle_counts(c->oracle)->power_all++;
+    for (unsigned i = 0; i < c->n; i++) {
+        sim_node_kill(c->nodes[i].machine, SIM_END_POWER);
+    }
+}
+
+static void stop_some(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+
+    if (c->healed) {
+        return;
+    }
+    cluster_node_stop(&c->nodes[draw(c, 0, c->n - 1)]);
+    sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
+}
+
+static void disks_fail(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+    for (unsigned i = 0; i < c->n; i++) {
+        struct sim_disk_knobs *knobs = sim_node_disk_knobs(c->nodes[i].machine);
+        knobs->sync_error_ppm = c->healed ? 0 : (uint32_t)draw(c, 0, 3000);
+        knobs->write_error_ppm = c->healed ? 0 : (uint32_t)draw(c, 0, 1000);
+    }
+}
+
+static void first_start(struct sim_world *world, void *data)
+{
+    cluster_node_start(data);
+}
+
+static void heal(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+    oracle_trace(c->oracle, "cluster: healing");
+    c->healed = true;
+    c->workload.healed_ns = sim_world_now(world);
+    disks_fail(world, c);
+}
+
+/* ---- conditions ------------------------------------------------------------------------------------------------------ */
+
+#define LOOK_EVERY_NS (50 * SIM_MS)
+
+/* Run until @holds, looked at now and then. */
+static bool run_until(struct cluster *c, bool (*holds)(struct cluster *c), uint64_t limit_ns)
+{
+    uint64_t end = sim_world_now(c->world) + limit_ns;
+    while (!holds(c)) {
+        if (sim_world_now(c->world) >= end) {
+            return false;
+        }
+        sim_world_run_for(c->world, LOOK_EVERY_NS);
+    }
+    return true;
+}
+
+static bool all_clients(struct cluster *c, bool fresh)
+{
+    for (unsigned i = 0; i < c->n_machines; i++) {
+        struct cluster_machine *m = &c->machines[i];
+        for (unsigned k = 0; k < m->n; k++) {
+            if (m->clients[k] == NULL || !(fresh ? m->kinds[k]->fresh(m->clients[k]) : m->kinds[k]->idle(m->clients[k]))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool is_fresh(struct cluster *c)
+{
+    return sim_swarm_healed(c->swarm) && all_clients(c, true);
+}
+
+static bool is_idle(struct cluster *c)
+{
+    return all_clients(c, false);
+}
+
+static void live_nodes(struct cluster *c, struct node **nodes)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->nodes[i].node == NULL) {
+            oracle_violation(c->oracle, "node %u is down after healing", i + 1);
+        }
+        nodes[i] = c->nodes[i].node;
+    }
+}
+
+static bool is_converged(struct cluster *c)
+{
+    struct node *nodes[ORACLE_NODES_MAX];
+    char why[200];
+    live_nodes(c, nodes);
+    return oracle_converged(c->oracle, nodes, c->n, why, sizeof why);
+}
+
+static void describe_clients(struct cluster *c)
+{
+    char text[2000];
+    for (unsigned i = 0; i < c->n_machines; i++) {
+        struct cluster_machine *m = &c->machines[i];
+        for (unsigned k = 0; k < m->n; k++) {
+            if (m->clients[k] == NULL) {
+                printf("waiting: %s on %s is down\n", m->kinds[k]->name, sim_node_host(m->machine));
+            } else if (!m->kinds[k]->fresh(m->clients[k]) || !m->kinds[k]->idle(m->clients[k])) {
+                m->kinds[k]->describe(m->clients[k], text, sizeof text);
+                printf("waiting: %s on %s: %s\n", m->kinds[k]->name, sim_node_host(m->machine), text);
+            }
+        }
+    }
+}
+
+/* ---- the run --------------------------------------------------------------------------------------------------------- */
+
+static void make_machines(struct cluster *c)
+{
+    struct cluster_machine *m = cluster_machine_add(c, "c0");
+    m->kinds[m->n++] = &client_admin;
+    m->kinds[m->n++] = &client_consumer;
+    m = cluster_machine_add(c, "c1");
+    m->kinds[m->n++] = &client_producer_idempotent;
+    m->kinds[m->n++] = &client_producer_plain;
+    m = cluster_machine_add(c, "c2");
+    m->kinds[m->n++] = &client_producer_idempotent;
+    m->kinds[m->n++] = &client_consumer;
+}
+
+static void safety(struct cluster *c)
+{
+    struct sim_swarm_knobs knobs;
+    uint64_t end = c->params->seconds * SIM_S;
+    uint64_t heal_at = end * 6 / 10;
+    /* Now and then the cluster must form under fire. */
+    uint64_t begin = draw(c, 0, 3) == 0 ? 10 * SIM_MS : draw(c, 2000, 4000) * SIM_MS;
+    char text[300];
+
+    sim_swarm_draw(&knobs, c->params->seed, c->n, begin, heal_at);
+    if (draw(c, 0, 1) == 0) {
+        knobs.node_mask = (1ull << (c->n + c->n_machines)) - 1;
+    }
+    choose_faults(c, &knobs);
+    sim_swarm_describe(&knobs, text, sizeof text);
+    oracle_trace(c->oracle, "cluster: %u nodes, %u shards, %u topics of %u partitions, faults: %s%s", c->n, c->config.shards,
+                 c->workload.n_topics, c->workload.partitions, text, c->config.disk_errors ? " disk errors" : "");
+    for (unsigned i = 0; i < c->n; i++) {
+        sim_world_at(c->world, draw(c, 0, 1500) * SIM_MS, first_start, &c->nodes[i]);
+    }
+    for (unsigned i = 0; i < c->n_machines; i++) {
+        cluster_machine_start(&c->machines[i]);
+    }
+    if (c->params->faults == NULL || strcmp(c->params->faults, "none") != 0) {
+        sim_world_at(c->world, draw(c, end / 4, end / 2), cut_all, c);
+    }
+    if (c->config.stop_mean_ns != 0) {
+        sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
+    }
+    if (c->config.disk_errors) {
+        sim_world_at(c->world, begin, disks_fail, c);
+    }
+    sim_world_at(c->world, heal_at, heal, c);
+    c->swarm = sim_swarm_new(c->world, &knobs, c->params->seed + 1, restart, c);
+    sim_world_run_until(c->world, heal_at + SIM_MS);
+}
+
+static void liveness(struct cluster *c)
+{
+    char why[200];
+    struct node *nodes[ORACLE_NODES_MAX];
+    uint64_t end = c->params->seconds * SIM_S;
+
+    if (!run_until(c, is_fresh, FRESH_LIMIT_NS)) {
+        describe_clients(c);
+        oracle_violation(c->oracle, "no progress: %d s after healing not every partition has acknowledged a new batch",
+                         (int)(FRESH_LIMIT_NS / SIM_S));
+    }
+    oracle_trace(c->oracle, "cluster: every partition has acknowledged something new");
+    if (sim_world_now(c->world) < end) {
+        sim_world_run_until(c->world, end);
+    }
+    c->workload.stop = true;
+    oracle_trace(c->oracle, "cluster: the workload ends");
+    if (!run_until(c, is_idle, IDLE_LIMIT_NS)) {
+        describe_clients(c);
+        oracle_violation(c->oracle, "no progress: a batch without an acknowledgement");
+    }
+    if (!run_until(c, is_converged, CONVERGE_LIMIT_NS)) {
+        live_nodes(c, nodes);
+        (void)oracle_converged(c->oracle, nodes, c->n, why, sizeof why);
+        oracle_violation(c->oracle, "no convergence: %s", why);
+    }
+}
+
+static void verify(struct cluster *c)
+{
+    struct cluster_machine *m = cluster_machine_add(c, "v0");
+
+    m->kinds[m->n++] = &client_verifier;
+    cluster_machine_start(m);
+    if (!run_until(c, is_fresh, VERIFY_LIMIT_NS)) {
+        describe_clients(c);
+        oracle_violation(c->oracle, "not everything could be read at the end");
+    }
+    client_verifier_conclude(m->clients[0]);
+    oracle_final_topics(c->oracle, control_metadata(node_control(c->nodes[0].node)));
+}
+
+static void write_log(void *data, struct sim_node *node, const char *line, size_t length)
+{
+    struct cluster *c = data;
+    oracle_trace(c->oracle, "%s: %.*s", sim_node_host(node), (int)length, line);
+}
+
+void cluster_run(const struct cluster_params *params, struct cluster_result *result)
+{
+    struct cluster *c = calloc(1, sizeof *c);
+    struct sim_params sim;
+
+    assert(c != NULL);
+    c->params = params;
+    sim_rng_init(&c->rng, params->seed ^ 0xc1c5);
+    draw_config(c);
+    sim_params_default(&sim);
+    sim.log_level = params->trace ? LOG_DEBUG : 0;
+    sim.log_write = write_log;
+    sim.log_data = c;
+    c->world = sim_world_new(params->seed, &sim);
+    c->oracle = oracle_new(c->world, params->seed, c->n);
+    oracle_set_trace(c->oracle, params->trace);
+    c->workload.oracle = c->oracle;
+    c->workload.world = c->world;
+    for (unsigned i = 0; i < c->n; i++) {
+        cluster_node_init(c, i);
+    }
+    make_machines(c);
+    safety(c);
+    liveness(c);
+    verify(c);
+    for (unsigned i = 0; i < c->n; i++) {
+        sim_node_kill(c->nodes[i].machine, SIM_END_KILL);
+    }
+    result->hash = sim_world_hash(c->world);
+    result->events = sim_world_events(c->world);
+    result->virtual_ns = sim_world_now(c->world);
+    result->nodes = c->n;
+    result->shards = c->config.shards;
+    result->counts = *oracle_counts(c->oracle);
+    result->faults = *sim_swarm_counts(c->swarm);
+    sim_world_free(c->world);
+    sim_swarm_free(c->swarm);
+    oracle_free(c->oracle);
+    free(c);
+}

@@ -1,0 +1,33 @@
+/* A whole cluster on the simulated world: nodes of the real code (everything below node/node.h), workload clients, faults,
+ * and the oracles over all of it. One seed is one run. */
+#ifndef CAIRN_SIM_CLUSTER_H
+#define CAIRN_SIM_CLUSTER_H
+
+#include "tests/sim/client.h"
+#include "tests/sim/swarm.h"
+
+#define CLUSTER_MACHINES_MAX 4 /* of clients */
+#define CLUSTER_KINDS_MAX 4    /* on one machine */
+
+struct cluster_params {
+    uint64_t seed;
+    unsigned nodes;     /* 0: drawn; mostly 3 */
+    unsigned seconds;   /* virtual, until the workload stops */
+    const char *faults; /* NULL: drawn; else the names of sim_swarm_describe() and "stop", "disk", by commas; "none" */
+    bool trace;
+};
+
+struct cluster_result {
+    uint64_t hash;
+    uint64_t events;
+    uint64_t virtual_ns;
+    unsigned nodes;
+    unsigned shards;
+    struct oracle_counts counts;
+    struct sim_swarm_counts faults;
+};
+
+/* Runs to the end, or prints the violation and ends the program with status 1. */
+void cluster_run(const struct cluster_params *params, struct cluster_result *result);
+
+#endif

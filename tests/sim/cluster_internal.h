@@ -1,0 +1,66 @@
+/* Shared by the files of the cluster simulation. */
+#ifndef CAIRN_SIM_CLUSTER_INTERNAL_H
+#define CAIRN_SIM_CLUSTER_INTERNAL_H
+
+#include "tests/sim/cluster.h"
+
+struct cluster;
+
+struct cluster_hook {
+    struct env_hook hook;
+    struct cluster_node *node;
+    struct shard *shard;
+};
+
+struct cluster_node {
+    struct cluster *cluster;
+    struct sim_node *machine;
+    unsigned i; /* from 0; node id - 1 */
+    struct node *node; /* NULL: down */
+    struct env *env;
+    bool stopping;
+    struct cluster_hook hooks[SHARDS_MAX];
+};
+
+/* One machine of clients. */
+struct cluster_machine {
+    struct cluster *cluster;
+    struct sim_node *machine;
+    unsigned n;
+    const struct client_kind *kinds[CLUSTER_KINDS_MAX];
+    void *clients[CLUSTER_KINDS_MAX]; /* NULL: down */
+};
+
+/* How the nodes are configured; drawn from the seed. */
+struct cluster_config {
+    uint32_t shards;
+    uint64_t log_file_bytes;
+    uint64_t cache_bytes;
+    uint32_t election_timeout_ms;
+    uint32_t heartbeat_ms;
+    bool disk_errors;
+    uint64_t stop_mean_ns; /* orderly stops; 0: none */
+};
+
+struct cluster {
+    const struct cluster_params *params;
+    struct sim_rng rng;
+    struct sim_world *world;
+    struct oracle *oracle;
+    struct sim_swarm *swarm;
+    struct cluster_config config;
+    struct workload workload;
+    unsigned n;
+    struct cluster_node nodes[ORACLE_NODES_MAX];
+    unsigned n_machines;
+    struct cluster_machine machines[CLUSTER_MACHINES_MAX];
+    bool healed;
+};
+
+void cluster_node_init(struct cluster *c, unsigned i);
+void cluster_node_start(struct cluster_node *n);
+void cluster_node_stop(struct cluster_node *n); /* in order, as with SIGTERM */
+struct cluster_machine *cluster_machine_add(struct cluster *c, const char *host);
+void cluster_machine_start(struct cluster_machine *m);
+
+#endif

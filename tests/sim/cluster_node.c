@@ -1,0 +1,207 @@
+/* One machine with a node on it, or with clients: how its program starts and ends. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/control/control_internal.h"
+#include "tests/sim/cluster_internal.h"
+
+#define DATA_DIR "/var/cairn"
+#define STOP_LIMIT_MS 1000
+
+/* ---- nodes ----------------------------------------------------------------------------------------------------------- */
+
+/* As cairnd would from its configuration. */
+static void fill_params(const struct cluster_node *n, struct env *env, char *peer, size_t peer_size, struct node_params *p)
+{
+    const struct cluster *c = n->cluster;
+
+    memset(p, 0, sizeof *p);
+    p->env = env;
+    p->version = "sim";
+    p->n_listeners = 1;
+    snprintf(p->listeners[0].name, sizeof p->listeners[0].name, "client");
+    snprintf(p->listeners[0].address, sizeof p->listeners[0].address, "n%u:9092", n->i + 1);
+    p->memory_max_bytes = 192u << 20;
+    p->connections_max = 1000;
+    p->idle_timeout_ms = 600000;
+    snprintf(peer, peer_size, "n%u:7500", n->i + 1);
+    p->control = (struct control_params){
+        .data_dir = DATA_DIR,
+        .node = n->i + 1,
+        .rack = "",
+        .peer_listen = peer,
+        .n_seeds = c->n,
+        .shards = c->config.shards,
+        .log_file_bytes = c->config.log_file_bytes,
+        .log_max_bytes = 2ull << 30,
+        .log_reserve_bytes = 16u << 20,
+        .cache_max_bytes = c->config.cache_bytes,
+        .peer_receive_max_bytes = 256u << 20,
+        .election_timeout_ms = c->config.election_timeout_ms,
+        .heartbeat_ms = c->config.heartbeat_ms,
+        .default_partitions = 2,
+        .default_replication = c->n < 3 ? c->n : 3,
+    };
+    for (unsigned i = 0; i < c->n; i++) {
+        p->control.seeds[i].node = i + 1;
+        snprintf(p->control.seeds[i].address, sizeof p->control.seeds[i].address, "n%u:7500", i + 1);
+    }
+}
+
+static void on_refused(void *data, int err, const char *text)
+{
+    struct cluster_node *n = data;
+    oracle_violation(n->cluster->oracle, "node %u: refuses to go on: %s: %s", n->i + 1, err_name(err), text);
+}
+
+static void on_turn(struct env_hook *hook)
+{
+    struct cluster_hook *h = container_of(hook, struct cluster_hook, hook);
+    struct cluster_node *n = h->node;
+
+    if (n->node != NULL && !node_control(n->node)->closing) {
+        oracle_turn(n->cluster->oracle, n->i, n->node, h->shard);
+    }
+}
+
+static void start(struct env *env, void *data)
+{
+    struct cluster_node *n = data;
+    struct cluster *c = n->cluster;
+    struct node_params *params = malloc(sizeof *params);
+    char peer[ENV_ADDRESS_MAX];
+    char errmsg[ERRMSG_SIZE];
+    struct shards *shards;
+    int rv;
+
+    assert(params != NULL);
+    n->env = env;
+    n->stopping = false;
+    fill_params(n, env, peer, sizeof peer, params);
+    rv = node_open(params, &n->node, errmsg);
+    free(params);
+    if (rv != 0) {
+        n->node = NULL;
+        if (!c->config.disk_errors) {
+            oracle_violation(c->oracle, "node %u does not start: %s: %s", n->i + 1, err_name(rv), errmsg);
+        }
+        env_loop_stop(env);
+        return;
+    }
+    node_on_refused(n->node, on_refused, n);
+    oracle_node_started(c->oracle, n->i, n->node);
+    shards = control_shards(node_control(n->node));
+    for (uint32_t s = 0; s < shards_count(shards); s++) {
+        n->hooks[s] = (struct cluster_hook){.hook = {.run = on_turn}, .node = n, .shard = shards_at(shards, s)};
+        env_hook_add(shard_env(n->hooks[s].shard), &n->hooks[s].hook);
+    }
+}
+
+static void ended(struct sim_node *machine, enum sim_end how, void *data)
+{
+    static const char *const hows[] = {"", "exit", "fatal", "kill", "power"};
+    struct cluster_node *n = data;
+    struct oracle *o = n->cluster->oracle;
+
+    oracle_trace(o, "cluster: n%u ends: %s %s", n->i + 1, hows[how], how == SIM_END_FATAL ? sim_node_fatal_reason(machine) : "");
+    if (how == SIM_END_FATAL) {
+        if (!n->cluster->config.disk_errors) {
+            oracle_violation(o, "node %u: fatal: %s", n->i + 1, sim_node_fatal_reason(machine));
+        }
+        oracle_counts(o)->fatals++;
+    }
+    if (n->node == NULL) {
+        return;
+    }
+    if (!n->stopping) {
+        oracle_node_ended(o, n->i, n->node);
+        node_abandon(n->node);
+    }
+    n->node = NULL; /* one that was about to close is in pieces: its memory stays */
+}
+
+void cluster_node_init(struct cluster *c, unsigned i)
+{
+    struct cluster_node *n = &c->nodes[i];
+    char host[16];
+
+    snprintf(host, sizeof host, "n%u", i + 1);
+    n->cluster = c;
+    n->i = i;
+    n->machine = sim_node_new(c->world, host);
+    sim_node_make_dirs(n->machine, "/var");
+}
+
+void cluster_node_start(struct cluster_node *n)
+{
+    struct sim_program program = {start, ended, n};
+    if (!sim_node_running(n->machine)) {
+        oracle_trace(n->cluster->oracle, "cluster: n%u starts", n->i + 1);
+        sim_node_start(n->machine, &program);
+    }
+}
+
+static void stopped(void *data)
+{
+    struct cluster_node *n = data;
+    n->node = NULL;
+    n->stopping = false;
+    oracle_counts(n->cluster->oracle)->node_stops++;
+    env_loop_stop(n->env);
+}
+
+static void stop(struct env *env, void *data)
+{
+    struct cluster_node *n = data;
+    oracle_trace(n->cluster->oracle, "cluster: n%u stops", n->i + 1);
+    n->stopping = true;
+    node_stop(n->node, STOP_LIMIT_MS, stopped, n);
+}
+
+void cluster_node_stop(struct cluster_node *n)
+{
+    if (n->node != NULL && !n->stopping && !sim_node_paused(n->machine)) {
+        (void)sim_node_call(n->machine, stop, n);
+    }
+}
+
+/* ---- clients --------------------------------------------------------------------------------------------------------- */
+
+static void machine_begin(struct env *env, void *data)
+{
+    struct cluster_machine *m = data;
+    for (unsigned i = 0; i < m->n; i++) {
+        m->clients[i] = m->kinds[i]->start(env, &m->cluster->workload);
+    }
+}
+
+static void machine_ended(struct sim_node *machine, enum sim_end how, void *data)
+{
+    struct cluster_machine *m = data;
+    for (unsigned i = 0; i < m->n; i++) {
+        if (m->clients[i] != NULL) {
+            m->kinds[i]->abandon(m->clients[i]);
+            m->clients[i] = NULL;
+        }
+    }
+}
+
+struct cluster_machine *cluster_machine_add(struct cluster *c, const char *host)
+{
+    struct cluster_machine *m = &c->machines[c->n_machines++];
+    assert(c->n_machines <= CLUSTER_MACHINES_MAX);
+    m->cluster = c;
+    m->machine = sim_node_new(c->world, host);
+    return m;
+}
+
+void cluster_machine_start(struct cluster_machine *m)
+{
+    struct sim_program program = {machine_begin, machine_ended, m};
+    if (!sim_node_running(m->machine)) {
+        sim_node_start(m->machine, &program);
+    }
+}

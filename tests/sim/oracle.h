@@ -1,0 +1,135 @@
+/* What must hold in every run, whatever the faults: the replicas' logs seen from the inside (oracle_log.c), and what
+ * clients were told (oracle_records.c). A violation ends the program at once: the seed repeats it.
+ *
+ * The oracles know more than any node: what every replica held at the end of each of its turns, also of dead ones. */
+#ifndef CAIRN_SIM_ORACLE_H
+#define CAIRN_SIM_ORACLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/node.h"
+#include "proto/base/uuid.h"
+#include "proto/record/record_batch.h"
+#include "tests/sim/world.h"
+
+#define ORACLE_NODES_MAX 8
+
+/* X(name): what a run is asked to have met; summed over seeds by tests/sim/run. */
+#define ORACLE_COUNTS(X)                                                                                               \
+    X(turns)                                                                                                           \
+    X(elections)        /* leaders seen, all groups */                                                                 \
+    X(leader_changes)   /* ... beside each group's first */                                                            \
+    X(committed)        /* entries */                                                                                  \
+    X(truncated)        /* times that a log lost uncommitted entries to a leader's */                                  \
+    X(digests)          /* states compared */                                                                          \
+    X(acks)             /* batches */                                                                                  \
+    X(acked_records)                                                                                                   \
+    X(retries)          /* batches sent again */                                                                       \
+    X(unknown)          /* answers that said UNKNOWN_OUTCOME */                                                        \
+    X(not_leader)       /* answers that sent a client elsewhere */                                                     \
+    X(out_of_order)     /* answers to a batch behind one that had failed */                                            \
+    X(given_up)         /* streams ended without knowing the outcome */                                                \
+    X(epoch_bumps)                                                                                                     \
+    X(reads)            /* fetches that brought records */                                                             \
+    X(read_records)                                                                                                    \
+    X(rereads)          /* readers that began again at 0 */                                                            \
+    X(stale_answers)    /* of a leader older than one that had answered before */                                      \
+    X(list_offsets)                                                                                                    \
+    X(topics_created)                                                                                                  \
+    X(topics_deleted)                                                                                                  \
+    X(node_starts)                                                                                                     \
+    X(node_stops)       /* in order */                                                                                 \
+    X(fatals)           /* explained by a disk's error */                                                              \
+    X(power_all)                                                                                                       \
+    X(torn_tails)                                                                                                      \
+    X(stale_records)                                                                                                   \
+    X(recovered)        /* entries that recovery brought back */                                                       \
+    X(files_recycled)                                                                                                  \
+    X(carried_bytes)                                                                                                   \
+    X(disk_reads)       /* reads of the shard log that were not answered from memory */                                \
+    X(duplicates)       /* batches that a leader knew already */                                                       \
+    X(reopened)         /* Raft cores opened anew */
+
+struct oracle_counts {
+#define X(name) uint64_t name;
+    ORACLE_COUNTS(X)
+#undef X
+};
+
+struct oracle;
+struct oracle_part;   /* one partition of one topic (by its UUID) */
+struct oracle_stream; /* what one producer sends to one partition under one producer epoch: sequence numbers 0, 1, ... */
+
+struct oracle *oracle_new(struct sim_world *world, uint64_t seed, unsigned nodes);
+void oracle_free(struct oracle *o);
+struct oracle_counts *oracle_counts(struct oracle *o);
+uint64_t oracle_seed(const struct oracle *o);
+void oracle_violation(struct oracle *o, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
+/* A line of what happened, with the time; only with tracing on. */
+void oracle_trace(struct oracle *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void oracle_set_trace(struct oracle *o, bool on);
+
+/* ---- replicas ---------------------------------------------------------------------------------------------------- */
+
+/* @node was opened, nothing has moved yet: what it recovered holds all that it had reported durable. @i counts from 0. */
+void oracle_node_started(struct oracle *o, unsigned i, struct node *node);
+/* The end of a turn of one of its loops. */
+void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *shard);
+/* It ends: its counters are added up. */
+void oracle_node_ended(struct oracle *o, unsigned i, struct node *node);
+
+/* Every replica of every group that is not deleted, on all @n nodes, has applied all that is committed anywhere, and is
+ * in the same state. False with the first reason. */
+bool oracle_converged(struct oracle *o, struct node *const *nodes, unsigned n, char *why, size_t size);
+
+/* ---- what clients know ------------------------------------------------------------------------------------------- */
+
+struct oracle_part *oracle_part(struct oracle *o, const struct uuid *topic, uint32_t partition, uint64_t group);
+/* Somebody has asked for its topic to be deleted: from here on it may be gone. */
+void oracle_topic_doomed(struct oracle *o, const struct uuid *topic);
+void oracle_topic_exists(struct oracle *o, const char *name, const struct uuid *topic, uint32_t partitions);
+bool oracle_part_doomed(const struct oracle_part *part);
+
+struct oracle_stream *oracle_stream(struct oracle *o, struct oracle_part *part, int64_t producer_id, int16_t epoch);
+uint32_t oracle_stream_id(const struct oracle_stream *s);
+struct oracle_part *oracle_stream_part(const struct oracle_stream *s);
+uint32_t oracle_sent_next(const struct oracle_stream *s);
+/* A batch of the next @n records leaves for the first time. */
+void oracle_sent(struct oracle *o, struct oracle_stream *s, uint32_t n);
+void oracle_acked(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n, int64_t base_offset);
+
+/* The record's value: who sent it, and filler that only its place in the run determines. */
+#define ORACLE_VALUE_MIN 16
+uint32_t oracle_value_size(const struct oracle *o, uint32_t stream, uint32_t seq);
+void oracle_value(const struct oracle *o, uint32_t stream, uint32_t seq, uint8_t *out); /* oracle_value_size() bytes */
+
+/* One consumer's position in one partition. */
+struct oracle_reader {
+    struct oracle_part *part;
+    int64_t offset;         /* next */
+    int64_t high_watermark; /* the highest told by the newest leader that answered */
+    uint64_t leader_epoch;
+    bool complete;          /* reads everything from 0: order and gaps are checked strictly */
+    uint32_t *next;         /* with complete: per stream of the oracle, the sequence expected */
+    uint32_t n_next;
+};
+void oracle_reader_init(struct oracle_reader *r, struct oracle_part *part, bool complete);
+void oracle_reader_close(struct oracle_reader *r);
+/* A fetch's answer without error. Returns the bytes' number of batches. */
+uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t leader_epoch, int64_t high_watermark,
+                        int64_t log_start, const uint8_t *bytes, size_t size);
+/* One past the newest offset that anyone was told is acknowledged, or has read. */
+int64_t oracle_known_end(const struct oracle_part *part);
+/* Latest offset as list offsets told it; @known_before was oracle_known_end() when the question left. */
+void oracle_listed_end(struct oracle *o, struct oracle_part *part, int64_t known_before, int64_t offset);
+
+/* At the very end: @read(part) is how far a complete reader came. */
+void oracle_final_part(struct oracle *o, struct oracle_part *part, const struct oracle_reader *r, int64_t end);
+void oracle_each_part(struct oracle *o, void (*each)(void *data, struct oracle_part *part, const struct uuid *topic,
+                                                     uint32_t partition),
+                      void *data);
+/* Topics whose creation was acknowledged and whose deletion nobody asked for are in @m. */
+void oracle_final_topics(struct oracle *o, const struct metadata_fsm *m);
+
+#endif

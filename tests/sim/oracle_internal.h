@@ -1,0 +1,137 @@
+/* Shared by the oracle's two halves. */
+#ifndef CAIRN_SIM_ORACLE_INTERNAL_H
+#define CAIRN_SIM_ORACLE_INTERNAL_H
+
+#define HASH_NONFATAL_OOM 1 /* as the rooms that it looks into have it */
+#include <uthash.h>
+
+#include "tests/sim/oracle.h"
+
+/* One entry as it was first seen anywhere, by (group, index, term). */
+struct seen_entry {
+    struct {
+        uint64_t index;
+        uint64_t term;
+    } key;
+    uint64_t prev_term; /* of the entry before it; UINT64_MAX: not known */
+    uint32_t crc;
+    bool has_crc;
+    uint8_t kind;
+    int64_t base_offset;
+    UT_hash_handle hh;
+};
+
+struct committed {
+    uint64_t term;
+    const struct seen_entry *entry;
+};
+
+struct leadership {
+    uint64_t term;
+    unsigned node;
+};
+
+struct seen_state {
+    uint64_t applied;
+    uint32_t digest;
+    unsigned node;
+    UT_hash_handle hh;
+};
+
+/* One Raft group, as all its replicas together have shown it. */
+struct seen_group {
+    uint64_t id;
+    struct seen_entry *entries;
+    struct committed *committed; /* [0] unused */
+    uint64_t n_committed;
+    uint64_t capacity;
+    struct leadership *leaders;
+    size_t n_leaders;
+    struct seen_state *states;
+    int64_t high_watermark; /* committed and applied somewhere */
+    uint32_t voters;
+    UT_hash_handle hh;
+};
+
+/* One replica, as it was at the end of its last turn. */
+struct seen_replica {
+    struct {
+        uint64_t node;
+        uint64_t group;
+    } key;
+    uint32_t generation; /* of its core; what follows from memory alone starts over with a new one */
+    uint64_t session;    /* of its node */
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t last;
+    uint64_t stored;
+    bool leads;
+    uint64_t *terms; /* [0] unused */
+    uint64_t capacity;
+    struct seen_group *group;
+    UT_hash_handle hh;
+};
+
+struct oracle_stream {
+    uint32_t id;
+    struct oracle_part *part;
+    int64_t producer_id; /* -1: not idempotent */
+    int16_t epoch;
+    uint32_t sent;
+    uint32_t capacity;
+    int64_t *offsets; /* of each record sent: where it was seen or acknowledged; -1: nowhere */
+};
+
+struct slot {
+    uint32_t stream; /* UINT32_MAX: not known yet */
+    uint32_t seq;
+    uint32_t batch_crc; /* 0: not read yet */
+    bool acked;
+};
+
+struct oracle_part {
+    struct {
+        struct uuid topic;
+        uint32_t partition;
+    } key;
+    uint64_t group;
+    bool doomed;
+    struct slot *slots; /* by offset */
+    int64_t n_slots;
+    int64_t capacity;
+    int64_t acked_end;
+    UT_hash_handle hh;
+};
+
+struct oracle_topic {
+    struct uuid id;
+    char name[64];
+    uint32_t partitions;
+    bool exists; /* its creation was acknowledged */
+    bool doomed;
+    UT_hash_handle hh;
+};
+
+struct oracle {
+    struct sim_world *world;
+    uint64_t seed;
+    unsigned nodes;
+    bool trace;
+    struct oracle_counts counts;
+    struct seen_group *groups;
+    struct seen_replica *replicas;
+    uint64_t sessions[ORACLE_NODES_MAX];
+    struct uuid cluster_id;
+    struct oracle_part *parts;
+    struct oracle_topic *topics;
+    struct oracle_stream **streams;
+    uint32_t n_streams;
+};
+
+struct seen_group *oracle_group(struct oracle *o, uint64_t id);
+bool oracle_group_doomed(const struct oracle *o, uint64_t group);
+void oracle_log_free(struct oracle *o);
+void oracle_records_free(struct oracle *o);
+
+#endif
