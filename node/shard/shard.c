@@ -195,7 +195,7 @@ static int open_dir(struct env *env, const char *path, char *errmsg)
 }
 
 /* Recovery runs on the hub's thread before the other loops start: start-up is the one moment when nothing else waits. */
-static int shard_open(struct shards *set, const struct shards_params *params, struct shard *shard, char *errmsg)
+static int shard_recover(const struct shards_params *params, struct shard *shard, char *errmsg)
 {
     struct wal_params wal_params = {
         .env = shard->env,
@@ -205,16 +205,6 @@ static int shard_open(struct shards *set, const struct shards_params *params, st
         .size_max_bytes = params->log_max_bytes,
         .reserve_bytes = params->log_reserve_bytes,
         .cache_max_bytes = params->cache_max_bytes,
-    };
-    struct group_host_params host_params = {
-        .env = shard->env,
-        .pool = params->pool,
-        .node = params->node,
-        .election_timeout_ms = params->election_timeout_ms,
-        .heartbeat_ms = params->heartbeat_ms,
-        .send = host_send,
-        .leader = host_leader,
-        .data = shard,
     };
     char path[ENV_PATH_MAX];
     char cause[ERRMSG_SIZE];
@@ -232,8 +222,24 @@ static int shard_open(struct shards *set, const struct shards_params *params, st
     rv = wal_open(&wal_params, &shard->wal, &shard->recovery, cause);
     if (rv != 0) {
         snprintf(errmsg, ERRMSG_SIZE, "open the shard log in %.100s: %.120s", path, cause);
-        return rv;
     }
+    return rv;
+}
+
+static int shard_resume(const struct shards_params *params, struct shard *shard, char *errmsg)
+{
+    struct group_host_params host_params = {
+        .env = shard->env,
+        .pool = params->pool,
+        .node = params->node,
+        .election_timeout_ms = params->election_timeout_ms,
+        .heartbeat_ms = params->heartbeat_ms,
+        .send = host_send,
+        .leader = host_leader,
+        .data = shard,
+    };
+    int rv;
+
     host_params.wal = shard->wal;
     rv = group_host_open(&host_params, &shard->host);
     if (rv != 0) {
@@ -331,10 +337,19 @@ int shards_open(const struct shards_params *params, struct shards **out, char *e
         }
     }
     for (uint32_t i = 0; i < set->count; i++) {
-        rv = shard_open(set, params, set->shards[i], errmsg);
+        rv = shard_recover(params, set->shards[i], errmsg);
         if (rv != 0) {
-            drop_all(set);
-            return rv;
+            goto err_told;
+        }
+    }
+    rv = params->ops->recovered != NULL ? params->ops->recovered(params->data, set, errmsg) : 0;
+    if (rv != 0) {
+        goto err_told;
+    }
+    for (uint32_t i = 0; i < set->count; i++) {
+        rv = shard_resume(params, set->shards[i], errmsg);
+        if (rv != 0) {
+            goto err_told;
         }
     }
     for (uint32_t i = 1; i < set->count; i++) {
@@ -342,6 +357,9 @@ int shards_open(const struct shards_params *params, struct shards **out, char *e
     }
     *out = set;
     return 0;
+err_told:
+    drop_all(set);
+    return rv;
 err_after_set:
     drop_all(set);
 err:

@@ -39,6 +39,9 @@ struct shards_ops {
     void (*leader)(void *data, uint64_t group, uint64_t term, uint32_t node);
     /* A local replica stopped for good (corruption): it is to be replaced under a new id. */
     void (*failed)(void *data, uint64_t group, uint64_t replica, int err);
+    /* Inside shards_open(): every log is recovered (shard_wal, shard_recovery) and no replica was resumed yet. An error, with
+     * @errmsg, ends the opening. May be NULL. */
+    int (*recovered)(void *data, struct shards *set, char *errmsg);
 };
 
 struct shards_params {

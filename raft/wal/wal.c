@@ -419,6 +419,10 @@ void wal_hook_run(struct env_hook *hook)
 {
     struct wal *wal = container_of(hook, struct wal, hook);
 
+    if (!wal->started) {
+        wal->started = true;
+        wal_prepare_next(wal);
+    }
     if (!wal->stalled) {
         wal_flush_start(wal, true);
     }
@@ -482,7 +486,7 @@ int wal_open(const struct wal_params *params, struct wal **out, struct wal_recov
     wal->reclaim_due = true;
     env_timer_start(wal->env, &wal->tick, WAL_TICK_MS);
     env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);
-    wal_prepare_next(wal);
+    env_wake(wal->env);
     *out = wal;
     return 0;
 

@@ -224,6 +224,7 @@ struct wal {
     struct wal_file *next; /* prepared, not yet begun; in no slot */
     bool preparing;
     bool stalled; /* the queue waits for @next */
+    bool started; /* its first turn has come. No work before that: a start that fails in the same turn may drop everything */
     bool reclaim_due;
     bool carry_due; /* worth looking for a file to carry forward */
     uint64_t file_sequence_last; /* of all names ever given */
