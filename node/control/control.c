@@ -68,12 +68,6 @@ static void on_replica_failed(void *data, uint64_t group, uint64_t replica, int 
     reconcile_failed(data, group, replica, err);
 }
 
-static const struct shards_ops shards_ops = {
-    .send = on_send,
-    .leader = on_leader,
-    .failed = on_replica_failed,
-};
-
 /* ---- turns ---------------------------------------------------------------------------------------------------------- */
 
 void control_wake(struct control *c)
@@ -221,19 +215,29 @@ static int take_params(struct control *c, const struct control_params *params, c
     return 0;
 }
 
-/* A start that failed behind shards_open(). Loops that run already cannot be taken apart from here without waiting; the
- * program ends now, so they are left to its exit. */
-static void drop_shards(struct control *c)
+/* Before any replica is resumed: are these the logs, and is this the metadata replica, that the identity speaks of? */
+static int on_recovered(void *data, struct shards *set, char *errmsg)
 {
-    if (shards_count(c->shards) == 1) {
-        shards_abandon(c->shards);
+    struct control *c = data;
+    struct uuid wals[SHARDS_MAX];
+    int rv;
+
+    for (uint32_t i = 0; i < shards_count(set); i++) {
+        wals[i] = shard_recovery(shards_at(set, i))->wal_uuid;
     }
-    c->shards = NULL;
+    rv = identity_check_wals(&c->id, wals, shards_count(set), errmsg);
+    return rv != 0 ? rv : metadata_check_log(c, shard_wal(shards_at(set, 0)), errmsg);
 }
+
+static const struct shards_ops shards_ops = {
+    .send = on_send,
+    .leader = on_leader,
+    .failed = on_replica_failed,
+    .recovered = on_recovered,
+};
 
 static int open_shards(struct control *c, const struct control_params *params, char *errmsg)
 {
-    struct uuid wals[SHARDS_MAX];
     struct shards_params shards_params = {
         .env = c->env,
         .dir = params->data_dir,
@@ -249,18 +253,7 @@ static int open_shards(struct control *c, const struct control_params *params, c
         .ops = &shards_ops,
         .data = c,
     };
-    int rv = shards_open(&shards_params, &c->shards, errmsg);
-    if (rv != 0) {
-        return rv;
-    }
-    for (uint32_t i = 0; i < params->shards; i++) {
-        wals[i] = shard_recovery(shards_at(c->shards, i))->wal_uuid;
-    }
-    rv = identity_check_wals(&c->id, wals, params->shards, errmsg);
-    if (rv != 0) {
-        drop_shards(c);
-    }
-    return rv;
+    return shards_open(&shards_params, &c->shards, errmsg);
 }
 
 static bool wildcard(const char *address)
@@ -359,19 +352,19 @@ int control_open(const struct control_params *params, struct control **out, char
     if (rv != 0) {
         goto err_after_identity;
     }
-    rv = open_shards(c, params, errmsg);
+    rv = open_transport(c, params, errmsg); /* nobody is heard before this turn has ended */
     if (rv != 0) {
         goto err_after_identity;
     }
-    rv = open_transport(c, params, errmsg);
+    rv = open_shards(c, params, errmsg);
     if (rv != 0) {
-        goto err_after_shards;
+        goto err_after_transport;
     }
     dial_first_peers(c);
     if (control_is_formed(c)) {
         rv = metadata_open(c, errmsg);
         if (rv != 0) {
-            goto err_after_transport;
+            goto err_after_shards;
         }
     }
     c->hook.run = control_turn;
@@ -384,10 +377,10 @@ int control_open(const struct control_params *params, struct control **out, char
               c->advertised);
     *out = c;
     return 0;
+err_after_shards: /* replicas are being resumed, on loops that run: out of memory is all that leads here */
+    env_fatal(c->env, errmsg);
 err_after_transport:
     transport_close(c->transport, NULL, NULL); /* ends by itself */
-err_after_shards:
-    drop_shards(c);
 err_after_identity:
     identity_close(&c->id);
 err_after_alloc:

@@ -113,6 +113,8 @@ struct metadata_replica_state {
     struct control_proposal register_proposal;
 };
 
+/* Is the metadata replica that the recovered log holds the one that the identity names, and sound? ERR_CORRUPT. */
+int metadata_check_log(const struct control *c, struct wal *wal, char *errmsg) MUST_USE;
 /* Open the replica that the identity names: resume, found or join. */
 int metadata_open(struct control *c, char *errmsg) MUST_USE;
 void metadata_turn(struct control *c);

@@ -93,6 +93,21 @@ static int refuse_log(const struct wal_group_info *info, const struct control *c
     return ERR_CORRUPT;
 }
 
+int metadata_check_log(const struct control *c, struct wal *wal, char *errmsg)
+{
+    struct wal_group *found = wal_group_find(wal, METADATA_GROUP);
+    struct wal_group_info info;
+
+    if (found == NULL) {
+        return 0;
+    }
+    wal_group_info(found, &info);
+    if (c->id.metadata_replica != 0 && !info.damaged && !info.tombstone && info.replica == c->id.metadata_replica) {
+        return 0;
+    }
+    return refuse_log(&info, c, errmsg);
+}
+
 int metadata_open(struct control *c, char *errmsg)
 {
     struct shard *shard = shards_at(c->shards, 0);
@@ -100,22 +115,13 @@ int metadata_open(struct control *c, char *errmsg)
     struct group_params params = {
         .group = METADATA_GROUP, .replica = c->id.metadata_replica, .fsm = &metadata_group_fsm, .data = c};
     struct core_config founders;
-    struct wal_group_info info;
     const char *how;
     int rv;
 
     if (c->id.metadata_replica == 0) {
-        if (found != NULL) {
-            wal_group_info(found, &info);
-            return refuse_log(&info, c, errmsg);
-        }
         return 0; /* join.c gets one */
     }
     if (found != NULL) {
-        wal_group_info(found, &info);
-        if (info.damaged || info.tombstone || info.replica != c->id.metadata_replica) {
-            return refuse_log(&info, c, errmsg);
-        }
         how = "resume";
         rv = group_resume(shard_host(shard), &params, &c->metadata.group);
     } else if (c->id.founder) {

@@ -222,7 +222,8 @@ void control_peers_turn(struct control *c)
         }
         if (p->up && !p->met) {
             p->met = true;
-            c->formation.tell = true; /* an unformed node introduces itself */
+            c->formation.tell = true;    /* an unformed node introduces itself */
+            c->formation.changed = true; /* who was missing may have been this one */
             leaders_tell_all(c, p->node);
         }
     }

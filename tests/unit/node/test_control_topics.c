@@ -499,6 +499,88 @@ static void a_corrupt_replica_is_replaced_from_its_peers(void **state)
     }
 }
 
+struct log_files {
+    struct cluster_node *node;
+    char paths[8][ENV_PATH_MAX];
+    uint32_t n;
+};
+
+static void note_file(void *data, const char *name)
+{
+    struct log_files *files = data;
+    if (strncmp(name, "wal-", 4) == 0 && files->n < 8) {
+        snprintf(files->paths[files->n++], ENV_PATH_MAX, "/var/cairn/shard-1/%s", name);
+    }
+}
+
+/* Padding is no fun. */
+static void flip_something(struct cluster *cl, const struct log_files *files)
+{
+    for (uint32_t i = 0; i < 100000; i++) {
+        const char *path = files->paths[sim_world_random(cl->world) % files->n];
+        uint64_t at = sim_world_random(cl->world) % (256u << 10);
+        uint8_t byte = 0;
+        if (sim_node_file_peek(files->node->machine, path, at, &byte, 1) == 1 && byte != 0) {
+            assert_true(sim_node_flip_bit(files->node->machine, path, at, (unsigned)(sim_world_random(cl->world) % 8)));
+            return;
+        }
+    }
+    fail_msg("nothing is written in these files");
+}
+
+/* One bit flips in the log of the second shard, anywhere in what was written. The node notices or not (what nobody needs
+ * any more may rot), refuses to start where it cannot tell what it lost, and otherwise heals; nobody ever leads twice. */
+static void a_flipped_bit_on_disk_is_healed_or_refused(void **state)
+{
+    uint32_t damaged = 0;
+    uint32_t refused = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct cluster cl;
+        struct log_files file = {0};
+        const struct control *c;
+        uint32_t old = 0;
+        cluster_init(&cl, 9500 + seed, 3);
+        for (uint32_t i = 1; i <= 3; i++) {
+            cluster_node(&cl, i)->shards = 2;
+            cluster_start(&cl, i);
+        }
+        assert_true(cluster_run_until(&cl, cluster_settled, NULL, 20000));
+        assert_int_equal(cluster_create_topic(&cl, 1, "t", 6, 3), 0);
+        assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+        cluster_run(&cl, 3000);
+        cluster_kill(&cl, 3, SIM_END_POWER);
+        file.node = cluster_node(&cl, 3);
+        assert_true(sim_node_list(file.node->machine, "/var/cairn/shard-1", note_file, &file));
+        assert_true(file.n > 0);
+        flip_something(&cl, &file);
+        cluster_start(&cl, 3);
+        cluster_run(&cl, 500);
+        if (file.node->open_error != 0) {
+            assert_true(file.node->open_error == ERR_DISK_WIPED || file.node->open_error == ERR_CORRUPT);
+            assert_true(file.node->text[0] != '\0');
+            refused++;
+            cluster_close(&cl);
+            continue;
+        }
+        c = file.node->control;
+        assert_non_null(c);
+        for (struct local *l = c->reconcile.table; l != NULL; l = l->hh.next) {
+            old += l->corrupt;
+        }
+        damaged += old > 0;
+        if (!cluster_run_until(&cl, matches, NULL, 60000)) {
+            fail_msg("seed %d: not healed", (int)seed);
+        }
+        for (struct local *l = c->reconcile.table; l != NULL; l = l->hh.next) {
+            assert_int_equal(l->state, LOCAL_OPEN);
+        }
+        cluster_close(&cl);
+    }
+    print_message("damaged and healed %u, refused %u of 40\n", damaged, refused);
+    assert_true(damaged + refused > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +594,7 @@ int main(void)
         cmocka_unit_test(a_refusal_of_the_state_machine_reaches_the_proposer),
         cmocka_unit_test(newer_terms_win_and_lost_hints_come_again),
         cmocka_unit_test(a_corrupt_replica_is_replaced_from_its_peers),
+        cmocka_unit_test(a_flipped_bit_on_disk_is_healed_or_refused),
     };
     if (getenv("ONLY") != NULL) {
         cmocka_set_test_filter(getenv("ONLY"));
