@@ -75,8 +75,7 @@ void conns_ended(struct conns *c)
 
 static void close_later(struct env_message *message)
 {
-    struct conns *c = container_of(message, struct conns, close_message);
-    maybe_closed(c);
+    conns_ended(container_of(message, struct conns, close_message));
 }
 
 void conns_close(struct conns *c, void (*closed)(void *data), void *data)
@@ -93,6 +92,7 @@ void conns_close(struct conns *c, void (*closed)(void *data), void *data)
     {
         conn_close(list_entry(pos, struct conn, link), NULL);
     }
+    c->ending++; /* the message is inside of @c: it holds the memory like a connection does */
     c->close_message.run = close_later;
     env_post(c->env, &c->close_message);
 }
