@@ -42,6 +42,7 @@ struct lane {
     unsigned topic;
     unsigned partition;
     struct uuid topic_id;
+    struct uuid dead_id; /* a topic that was given up: a node that is behind may still show it */
     struct oracle_stream *stream; /* NULL: to be begun */
     struct list batches;
     unsigned n_batches;
@@ -344,8 +345,12 @@ static void lane_turn(struct lane *lane)
 
     if (!t->exists || lane->partition >= t->n) {
         if (lane->stream != NULL && oracle_part_doomed(oracle_stream_part(lane->stream))) {
+            lane->dead_id = lane->topic_id;
             lane_give_up(lane);
         }
+        return;
+    }
+    if (uuid_equal(&lane->dead_id, &t->id)) {
         return;
     }
     if (lane->stream != NULL && !uuid_equal(&lane->topic_id, &t->id)) {

@@ -7,7 +7,8 @@
 struct cluster;
 
 struct cluster_hook {
-    struct env_hook hook;
+    struct env_hook submitted; /* behind the groups: before anything leaves */
+    struct env_hook last;
     struct cluster_node *node;
     struct shard *shard;
 };

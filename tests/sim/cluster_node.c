@@ -57,14 +57,24 @@ static void on_refused(void *data, int err, const char *text)
     oracle_violation(n->cluster->oracle, "node %u: refuses to go on: %s: %s", n->i + 1, err_name(err), text);
 }
 
-static void on_turn(struct env_hook *hook)
+static void look(struct cluster_hook *h)
 {
-    struct cluster_hook *h = container_of(hook, struct cluster_hook, hook);
     struct cluster_node *n = h->node;
 
     if (n->node != NULL && !node_control(n->node)->closing) {
         oracle_turn(n->cluster->oracle, n->i, n->node, h->shard);
     }
+}
+
+/* What peers and clients are told leaves behind this; the turn may die in the flush that follows. */
+static void on_submitted(struct env_hook *hook)
+{
+    look(container_of(hook, struct cluster_hook, submitted));
+}
+
+static void on_last(struct env_hook *hook)
+{
+    look(container_of(hook, struct cluster_hook, last));
 }
 
 static void start(struct env *env, void *data)
@@ -95,8 +105,11 @@ static void start(struct env *env, void *data)
     oracle_node_started(c->oracle, n->i, n->node);
     shards = control_shards(node_control(n->node));
     for (uint32_t s = 0; s < shards_count(shards); s++) {
-        n->hooks[s] = (struct cluster_hook){.hook = {.run = on_turn}, .node = n, .shard = shards_at(shards, s)};
-        env_hook_add(shard_env(n->hooks[s].shard), &n->hooks[s].hook);
+        struct cluster_hook *h = &n->hooks[s];
+        *h = (struct cluster_hook){
+            .submitted = {.run = on_submitted}, .last = {.run = on_last}, .node = n, .shard = shards_at(shards, s)};
+        env_hook_add_at(shard_env(h->shard), &h->submitted, ENV_PHASE_SUBMIT);
+        env_hook_add_at(shard_env(h->shard), &h->last, ENV_PHASE_LAST);
     }
 }
 
