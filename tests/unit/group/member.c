@@ -98,7 +98,14 @@ static void t_message(void *data, uint32_t node, uint64_t group, const uint8_t *
                       struct entry **entries, size_t n)
 {
     struct member *m = data;
+    size_t bytes = 0;
 
+    for (size_t i = 0; i < n; i++) {
+        bytes += entries[i]->length;
+    }
+    if (bytes > m->message_bytes_max) {
+        m->message_bytes_max = bytes;
+    }
     group_host_receive(m->host, node, group, header, size, entries, n);
 }
 

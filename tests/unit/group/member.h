@@ -64,6 +64,7 @@ struct member {
     uint32_t leader_hint[MEMBER_GROUPS_MAX];
     /* Towards these nodes nothing is sent. */
     bool mute[MEMBER_NODES_MAX + 1];
+    size_t message_bytes_max; /* largest payload of one message that came */
     bool wal_closed;
     bool transport_closed;
     char error[ERRMSG_SIZE];

@@ -113,12 +113,18 @@ void check_acked(struct cluster *c, unsigned group, uint64_t value, uint64_t ind
     }
 }
 
-/* A member that is expected to have everything. */
+/* Who is to have everything: the members that the newest leader's configuration names. */
 static bool belongs(const struct cluster *c, unsigned group, uint32_t node)
 {
     const struct truth *t = &c->truths[group];
 
-    return !t->removed[node] && (node <= c->n_founders || t->added[node]);
+    for (uint32_t i = 1; i <= c->n_nodes; i++) {
+        const struct mgroup *mg = &c->nodes[i].member.groups[group];
+        if (c->nodes[i].open && mg->ready && mg->term == t->term) {
+            return core_config_find(group_config(mg->g), member_replica(group, node)) != NULL;
+        }
+    }
+    return true; /* no leader: no agreement anyway */
 }
 
 bool converged(struct cluster *c)

@@ -37,8 +37,6 @@ struct truth {
     uint64_t acked_term;      /* of the leader that said so */
     uint32_t leaders[TERMS_MAX]; /* node that led in a term */
     uint64_t term;            /* highest one led in */
-    bool removed[NODES_MAX + 1];
-    bool added[NODES_MAX + 1];
 };
 
 struct cluster {

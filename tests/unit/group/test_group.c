@@ -101,6 +101,9 @@ static void uncommitted_bytes_have_a_limit(void **state)
     assert_int_equal(info.uncommitted_bytes, 0);
     put(c, mg, 99, 1u << 20);
     wait_equal(c, 0);
+    /* 32 MiB went to each follower, in pieces that let others pass. */
+    assert_in_range(c->members[2].message_bytes_max, 1u << 20, GROUP_SEND_MAX_BYTES);
+    assert_in_range(c->members[3].message_bytes_max, 1u << 20, GROUP_SEND_MAX_BYTES);
 }
 
 static void a_follower_refuses_and_names_the_leader(void **state)
