@@ -37,10 +37,55 @@ static bool library_probe(void)
     return same;
 }
 
+/* libraft's unwinding after a failed allocation frees some things twice (restoring a configuration does): without memory
+ * it is better to stop than to go on with a damaged heap. What is durable is not touched. */
+static void *heap_checked(void *pointer)
+{
+    if (pointer == NULL) {
+        fprintf(stderr, "error out_of_memory in=libraft\n");
+        abort();
+    }
+    return pointer;
+}
+
+static void *heap_malloc(void *data, size_t size)
+{
+    return heap_checked(malloc(size > 0 ? size : 1));
+}
+
+static void heap_free(void *data, void *pointer)
+{
+    free(pointer);
+}
+
+static void *heap_calloc(void *data, size_t n, size_t size)
+{
+    return heap_checked(calloc(n > 0 ? n : 1, size > 0 ? size : 1));
+}
+
+static void *heap_realloc(void *data, void *pointer, size_t size)
+{
+    return heap_checked(realloc(pointer, size > 0 ? size : 1));
+}
+
+static void *heap_aligned_alloc(void *data, size_t alignment, size_t size)
+{
+    return heap_checked(aligned_alloc(alignment, size));
+}
+
+static void heap_aligned_free(void *data, size_t alignment, void *pointer)
+{
+    free(pointer);
+}
+
+static const struct raft_heap heap = {NULL,         heap_malloc,        heap_free,        heap_calloc,
+                                      heap_realloc, heap_aligned_alloc, heap_aligned_free};
+
 int core_check_library(char *errmsg)
 {
     int version = raft_version_number != NULL ? raft_version_number() : CORE_LIBRAFT_VERSION;
     if (version == CORE_LIBRAFT_VERSION && library_probe()) {
+        raft_heap_set((struct raft_heap *)(uintptr_t)&heap); /* only read */
         return 0;
     }
     snprintf(errmsg, ERRMSG_SIZE,

@@ -117,7 +117,8 @@ struct core_start {
 #endif
 };
 
-/* Once at program start. @errmsg (ERRMSG_SIZE) says what is wrong and what to do.
+/* Once at program start, before any thread. Also makes libraft's failed allocations end the process: its unwinding is not
+ * safe. @errmsg (ERRMSG_SIZE) says what is wrong and what to do.
  * Errors: ERR_VERSION libraft is not the release that this was built and simulated with, or older. */
 int core_check_library(char *errmsg) MUST_USE;
 

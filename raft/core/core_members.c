@@ -83,6 +83,8 @@ void core_changes_forget(struct core *core, uint64_t index)
     while (n < core->changes_n && core->changes[n].index <= index) {
         n++;
     }
-    core->changes_n -= n;
-    memmove(core->changes, core->changes + n, core->changes_n * sizeof *core->changes);
+    if (n > 0) {
+        core->changes_n -= n;
+        memmove(core->changes, core->changes + n, core->changes_n * sizeof *core->changes);
+    }
 }
