@@ -68,7 +68,10 @@ int bench_producer(struct cli *cli, const struct command *command, const struct 
 {
     struct cairn_options *options = cairn_options_new();
     struct cairn_error error;
-    int rv = cli_options(command, &a->options, options);
+    int rv;
+
+    cli_option_set(options, "max_block_ms", cli->timeout_ms);
+    rv = cli_options(command, &a->options, options);
 
     if (rv == EXIT_OK && a->compression != NULL) {
         (void)cairn_options_set(options, "compression", a->compression);

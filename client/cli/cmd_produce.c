@@ -285,8 +285,10 @@ static void summary(struct produce *p)
 static int produce_open(struct produce *p, const struct command *command)
 {
     struct cairn_options *options = cairn_options_new();
-    int rv = cli_options(command, &p->args->options, options);
+    int rv;
 
+    cli_option_set(options, "max_block_ms", p->cli->timeout_ms);
+    rv = cli_options(command, &p->args->options, options);
     if (rv == EXIT_OK && p->args->compression != NULL) {
         (void)cairn_options_set(options, "compression", p->args->compression);
     }

@@ -79,6 +79,9 @@ static void link_read(struct server *s, struct server_link *l)
         world_serve(&s->world, l->link, l->node, &f);
         buf_release(f.buf);
     }
+    if (frame_reader_error(&l->reader) != 0) {
+        link_close(l); /* somebody who speaks something else */
+    }
 }
 
 static void *server_main(void *arg)
