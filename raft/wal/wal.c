@@ -482,7 +482,8 @@ int wal_open(const struct wal_params *params, struct wal **out, struct wal_recov
     }
     wal->hook.run = wal_hook_run;
     env_hook_add_at(wal->env, &wal->hook, ENV_PHASE_FLUSH);
-    wal->switched_ns = 0;
+    wal->switched_ns = env_now_ns(wal->env);
+    wal->file_took_ns = UINT64_MAX;
     wal->reclaim_due = true;
     env_timer_start(wal->env, &wal->tick, WAL_TICK_MS);
     env_timer_start(wal->env, &wal->closing_timer, WAL_CLOSING_DELAY_MS);

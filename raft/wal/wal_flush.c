@@ -37,7 +37,8 @@ static void switch_complete(struct wal *wal)
         wal->current->state = WAL_FILE_SEALED;
     }
     wal->current = wal->flush.file;
-    wal->switched_ns = env_now_ns(wal->env);
+    wal->file_took_ns = env_now_ns(wal->env) - wal->switched_ns;
+    wal->switched_ns += wal->file_took_ns;
     wal->reclaim_due = true;
     wal_prepare_next(wal);
 }

@@ -234,6 +234,7 @@ struct wal {
     uint64_t disk_free; /* sampled */
     bool sampling;
     uint64_t switched_ns;
+    uint64_t file_took_ns; /* to fill the file before the current one */
 
     struct wal_fifo_item *fifo;
     size_t fifo_begin;

@@ -8,6 +8,7 @@
 
 #define WAL_FILE_SIZE_MIN (64u << 10)         /* bytes; smaller files would be mostly headers */
 #define WAL_FILE_SIZE_MAX (2048u << 20)       /* bytes; positions are 32-bit */
+#define WAL_SEQUENCE_MAX (1ull << 62)         /* of files and flushes: beyond it a number is not ours */
 #define WAL_FLUSH_BYTES_MAX (8u << 20)        /* of one flush, unless a single entry is larger */
 #define WAL_FLUSH_DIRECT_MIN 4096u            /* payload bytes from which on they are written from where they are */
 #define WAL_FLUSH_DIRECTS_MAX 500u            /* such payloads a flush: two iovecs each, see ENV_IOV_MAX */
@@ -18,6 +19,7 @@
 #define WAL_OVERLAP_MIN (64u << 10)           /* bytes queued for which the next flush does not wait for completions */
 #define WAL_CLOSING_DELAY_MS 20u              /* idle for this long: the closing flush */
 #define WAL_TICK_MS 1000u                     /* housekeeping: sample the disk, top up the pool, try again */
+#define WAL_ZERO_FILL_MIN_NS 10000000000ull   /* a next file is zero-filled when the last one took longer than this to fill */
 #define WAL_READY_FILES_MAX 2u                /* recycled or zero-filled files kept for later */
 #define WAL_SLOTS_MAX (1u << 20)              /* files at a time */
 #define WAL_CARRY_BYTES (512u << 10)          /* of one step of carrying forward: one step is one read and one write */

@@ -168,8 +168,9 @@ void wal_prepare_next(struct wal *wal)
     if (!job->make) {
         wal_path(wal, "ready", wal->ready[--wal->n_ready], job->from);
     }
-    /* Zeros cost the disk once more, but never the path to an acknowledgement: unless that waits already. */
-    job->zero_fill = !wal->stalled;
+    /* Zeros make small flushes twice as fast, but cost the disk and a core once more: not while files fill quickly
+     * (then flushes are large, and lose little on extents never written; measured: 155 against 285 MB/s). */
+    job->zero_fill = !wal->stalled && wal->file_took_ns > WAL_ZERO_FILL_MIN_NS;
     wal->preparing = true;
     wal_job_start(wal, &job->job, prepare_run, prepare_complete, pool_job_destroy);
 }
