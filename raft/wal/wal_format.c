@@ -55,7 +55,7 @@ int wal_flush_check(const void *block, uint64_t position, uint64_t room, struct 
     }
     memcpy(&h, block, sizeof(h));
     if (h.crc != crc32c(0, &h, offsetof(struct wal_disk_flush, crc)) || h.version != WAL_FORMAT_VERSION ||
-        h.position != position || h.length > room || h.sequence <= h.prev_sequence) {
+        h.position != position || h.length > room || h.sequence <= h.prev_sequence || h.sequence > WAL_SEQUENCE_MAX) {
         return ERR_CORRUPT;
     }
     if (h.length < sizeof(h) + sizeof(struct wal_disk_groups) + (uint64_t)h.n_groups * sizeof(struct wal_disk_group)) {

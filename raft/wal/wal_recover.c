@@ -33,7 +33,6 @@ struct recover {
     uint64_t image_sequence; /* which file it holds; 0: none */
     struct wal_replay replay;
     size_t base; /* in found: the newest file with a whole checkpoint */
-    struct wal_name base_checkpoint;
     /* the last whole flush: all before it was synced, it itself perhaps not */
     size_t tail;
     uint64_t tail_position;
@@ -58,7 +57,7 @@ static bool parse_name(const char *name, const char *kind, uint64_t *sequence)
         return false;
     }
     *sequence = strtoull(name + n + 1, &end, 16);
-    return strcmp(end, ".log") == 0 && *sequence > 0;
+    return strcmp(end, ".log") == 0 && *sequence > 0 && *sequence <= WAL_SEQUENCE_MAX;
 }
 
 static void list_name(void *data, const char *name)
@@ -171,6 +170,12 @@ static int count_file(struct recover *r, struct found *f)
 
 /* ---- replay ------------------------------------------------------------------------------------------------------ */
 
+/* More entries than the files could ever hold are no state of ours: with room to spare, since files may have grown. */
+static uint64_t entries_max(const struct recover *r)
+{
+    return 4 * (r->n_found * r->image.size + r->wal->params.size_max_bytes) / WAL_ENTRY_OVERHEAD;
+}
+
 /* Newest first: the first file whose checkpoint is whole. ERR_NOT_FOUND: the log is new. */
 static int find_base(struct recover *r)
 {
@@ -192,9 +197,9 @@ static int find_base(struct recover *r)
             continue;
         }
         wal_scan_init(&scan, &r->image, f->sequence, &f->identity);
+        r->replay.entries_max = entries_max(r);
         if (wal_scan_next(&scan) == WAL_SCAN_FLUSH && (scan.header.flags & WAL_FLUSH_CHECKPOINT)) {
             r->base = i;
-            r->base_checkpoint = (struct wal_name){scan.header.sequence, scan.header.crc};
             wal_replay_checkpoint(&r->replay, &scan);
             return r->replay.status == 0 ? 0 : fail(r, r->replay.status, "read the checkpoint", f->sequence);
         }

@@ -282,6 +282,11 @@ static void checkpoint_record(void *data, const struct wal_disk_record *r, const
         return;
     }
     memcpy(&state, body, sizeof(state));
+    if (state.first == 0 || state.last + 1 < state.first || state.last + 1 - state.first > replay->entries_max) {
+        damage_group(replay, r->group, r->replica, 0, UINT64_MAX);
+        return;
+    }
+    replay->entries_max -= state.last + 1 - state.first;
     g = replay_created(replay, r, &state);
     while (g != NULL && g->index.last < state.last) {
         if (!push_hole(replay, g)) {

@@ -29,6 +29,7 @@ struct wal_replay {
     uint64_t *dropped; /* sequences of files */
     size_t n_dropped;
     size_t dropped_capacity;
+    uint64_t entries_max; /* more than the files have room for is no log of ours */
     struct wal_disk_live *live; /* of the checkpoint */
     uint32_t n_live;
     int status; /* sticky: ERR_NOMEM */

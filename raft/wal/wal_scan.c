@@ -156,6 +156,9 @@ static void find_groups(struct wal_scan *scan, uint64_t sequence)
 
     scan->groups = NULL;
     scan->n_groups = 0;
+    if (at >= scan->image->size) {
+        return; /* the file ends early */
+    }
     if (wal_groups_check(scan->image->data + at, (size_t)(scan->image->size - at), scan->salt, &list, &scan->groups) ==
             0 &&
         list.sequence == sequence) {

@@ -461,6 +461,32 @@ static void a_lost_file_stops_every_replica(void **state)
     fx_free(&fx);
 }
 
+static void truncate_call(struct fx *fx, void *arg)
+{
+    struct env_file *file;
+    assert_int_equal(env_file_open(fx->params.env, arg, ENV_OPEN_WRITE, &file), 0);
+    assert_int_equal(env_file_truncate(fx->params.env, file, 3 * WAL_BLOCK_SIZE), 0);
+    assert_int_equal(env_file_sync(fx->params.env, file), 0);
+    env_file_close(fx->params.env, file);
+}
+
+static void a_file_that_ends_early_is_damage(void **state)
+{
+    struct fx fx;
+    struct image image;
+    uint64_t record;
+
+    old_begin(&fx, &image, &record);
+    fx_open(&fx);
+    assert_true(fx_call(&fx, truncate_call, image.path));
+    fx_crash(&fx, SIM_END_POWER);
+    fx_open(&fx);
+    assert_true(fx.recovery.groups_damaged > 0);
+    assert_true(fx_info(&fx, 2).damaged);
+    free(image.data);
+    fx_free(&fx);
+}
+
 static void files_without_one_readable_are_refused(void **state)
 {
     struct fx fx;
@@ -495,6 +521,7 @@ int main(void)
         cmocka_unit_test(a_rotten_dead_entry_harms_nobody),
         cmocka_unit_test(reading_a_rotten_entry_says_so),
         cmocka_unit_test(a_lost_file_stops_every_replica),
+        cmocka_unit_test(a_file_that_ends_early_is_damage),
         cmocka_unit_test(files_without_one_readable_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
