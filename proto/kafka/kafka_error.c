@@ -1,0 +1,107 @@
+#include "proto/kafka/kafka_error.h"
+
+#include <stddef.h>
+
+#include "proto/base/err.h"
+
+#define SAME(code) code, code, code
+
+struct mapping {
+    int err;
+    int16_t partition, coordinator, controller;
+};
+
+/* Java's consumer dies of a code that it does not expect in a Fetch response, and librdkafka's producer gives up on one
+ * that it does not know as retriable: so a partition that cannot serve now says KAFKA_STORAGE_ERROR (refresh metadata,
+ * try again; nothing was written), and where something may have been written REQUEST_TIMED_OUT. */
+static const struct mapping mappings[] = {
+    {ERR_NOMEM, KAFKA_ERROR_KAFKA_STORAGE_ERROR, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED},
+    {ERR_INVALID, SAME(KAFKA_ERROR_INVALID_REQUEST)},
+    {ERR_MALFORMED, SAME(KAFKA_ERROR_INVALID_REQUEST)},
+    {ERR_CORRUPT, KAFKA_ERROR_CORRUPT_MESSAGE, KAFKA_ERROR_UNKNOWN_SERVER_ERROR, KAFKA_ERROR_UNKNOWN_SERVER_ERROR},
+    {ERR_IO, KAFKA_ERROR_KAFKA_STORAGE_ERROR, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE, KAFKA_ERROR_KAFKA_STORAGE_ERROR},
+    {ERR_NO_SPACE, KAFKA_ERROR_KAFKA_STORAGE_ERROR, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_KAFKA_STORAGE_ERROR},
+    {ERR_NOT_FOUND, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, KAFKA_ERROR_GROUP_ID_NOT_FOUND,
+     KAFKA_ERROR_RESOURCE_NOT_FOUND},
+    {ERR_EXISTS, SAME(KAFKA_ERROR_DUPLICATE_RESOURCE)},
+    {ERR_BUSY, KAFKA_ERROR_KAFKA_STORAGE_ERROR, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED},
+    {ERR_SHUTDOWN, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER, KAFKA_ERROR_NOT_COORDINATOR, KAFKA_ERROR_NOT_CONTROLLER},
+    {ERR_CANCELLED, KAFKA_ERROR_REQUEST_TIMED_OUT, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_REQUEST_TIMED_OUT},
+    {ERR_TIMEOUT, KAFKA_ERROR_REQUEST_TIMED_OUT, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE, KAFKA_ERROR_REQUEST_TIMED_OUT},
+    {ERR_TOO_BIG, KAFKA_ERROR_MESSAGE_TOO_LARGE, KAFKA_ERROR_INVALID_REQUEST, KAFKA_ERROR_INVALID_REQUEST},
+    {ERR_VERSION, SAME(KAFKA_ERROR_UNSUPPORTED_VERSION)},
+    {ERR_UNKNOWN_CALL, SAME(KAFKA_ERROR_INVALID_REQUEST)},
+    {ERR_NOT_LEADER, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER, KAFKA_ERROR_NOT_COORDINATOR, KAFKA_ERROR_NOT_CONTROLLER},
+    {ERR_LEADER_NOT_READY, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER, KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS,
+     KAFKA_ERROR_NOT_CONTROLLER},
+    {ERR_UNKNOWN_OUTCOME, KAFKA_ERROR_REQUEST_TIMED_OUT, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_REQUEST_TIMED_OUT},
+    {ERR_UNKNOWN_TOPIC, SAME(KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION)},
+    {ERR_TOPIC_EXISTS, SAME(KAFKA_ERROR_TOPIC_ALREADY_EXISTS)},
+    {ERR_INVALID_TOPIC, SAME(KAFKA_ERROR_INVALID_TOPIC)},
+    {ERR_INVALID_PARTITIONS, SAME(KAFKA_ERROR_INVALID_PARTITIONS)},
+    {ERR_INVALID_REPLICAS, SAME(KAFKA_ERROR_INVALID_REPLICATION_FACTOR)},
+    {ERR_INVALID_CONFIG, SAME(KAFKA_ERROR_INVALID_CONFIG)},
+    {ERR_OFFSET_OUT_OF_RANGE, SAME(KAFKA_ERROR_OFFSET_OUT_OF_RANGE)},
+    {ERR_INVALID_RECORD, SAME(KAFKA_ERROR_INVALID_RECORD)},
+    {ERR_BATCH_TOO_BIG, SAME(KAFKA_ERROR_MESSAGE_TOO_LARGE)},
+    {ERR_OUT_OF_ORDER_SEQUENCE, SAME(KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER)},
+    {ERR_PRODUCER_FENCED, KAFKA_ERROR_INVALID_PRODUCER_EPOCH, KAFKA_ERROR_PRODUCER_FENCED, KAFKA_ERROR_PRODUCER_FENCED},
+    {ERR_DUPLICATE_SEQUENCE, SAME(KAFKA_ERROR_DUPLICATE_SEQUENCE_NUMBER)},
+    {ERR_CLUSTER_MISMATCH, SAME(KAFKA_ERROR_INCONSISTENT_CLUSTER_ID)},
+    {ERR_NOT_FORMED, KAFKA_ERROR_LEADER_NOT_AVAILABLE, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_NOT_CONTROLLER},
+    {ERR_CLOSED, KAFKA_ERROR_REQUEST_TIMED_OUT, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE, KAFKA_ERROR_REQUEST_TIMED_OUT},
+    {ERR_REFUSED, SAME(KAFKA_ERROR_POLICY_VIOLATION)},
+    {ERR_UNSUPPORTED_CODEC, SAME(KAFKA_ERROR_UNSUPPORTED_COMPRESSION_TYPE)},
+    {ERR_BUFFER_FULL, KAFKA_ERROR_KAFKA_STORAGE_ERROR, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE,
+     KAFKA_ERROR_THROTTLING_QUOTA_EXCEEDED},
+};
+
+int16_t kafka_error_from_err(int err, enum kafka_answerer answerer)
+{
+    if (err == 0) {
+        return KAFKA_ERROR_NONE;
+    }
+    for (size_t i = 0; i < sizeof mappings / sizeof mappings[0]; i++) {
+        if (mappings[i].err == err) {
+            return answerer == KAFKA_PARTITION     ? mappings[i].partition
+                   : answerer == KAFKA_COORDINATOR ? mappings[i].coordinator
+                                                   : mappings[i].controller;
+        }
+    }
+    if (!err_retriable(err)) {
+        return KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+    }
+    return answerer == KAFKA_COORDINATOR ? KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE : KAFKA_ERROR_REQUEST_TIMED_OUT;
+}
+
+const char *kafka_error_name(int16_t code)
+{
+    switch (code) {
+#define X(name, number, retriable)                                                                                     \
+    case number:                                                                                                       \
+        return #name;
+        KAFKA_ERROR_TABLE(X)
+#undef X
+    default:
+        return "UNKNOWN";
+    }
+}
+
+bool kafka_error_retriable(int16_t code)
+{
+    switch (code) {
+#define X(name, number, retriable)                                                                                     \
+    case number:                                                                                                       \
+        return retriable;
+        KAFKA_ERROR_TABLE(X)
+#undef X
+    default:
+        return false;
+    }
+}
