@@ -60,6 +60,7 @@ struct core {
     bool step_failed;   /* raft_step() itself returned an error */
     bool vote_as_voter; /* rule 15, for the next step */
     bool proposing;     /* inside RAFT_SUBMIT */
+    uint64_t prev_term; /* of the AppendEntries that libraft is looking at */
 #ifdef CAIRN_CORE_RULE_SWITCHES
     uint32_t rules_off;
 #endif
@@ -141,6 +142,8 @@ void core_send_update(struct core *core, const struct raft_message *messages, un
 /* core_trail.c: libraft's index and term trail (its layout is public). */
 uint64_t trail_last(const struct raft_trail *trail);
 uint64_t trail_term(const struct raft_trail *trail, uint64_t index); /* 0: not known */
+/* The last index at or below @index whose entry has at most @term; the one before the log when there is none. */
+uint64_t trail_floor(const struct raft_trail *trail, uint64_t index, uint64_t term);
 /* Terms of [first, first + n) as runs; stops when @runs_max are full. Returns how many entries they cover. */
 uint32_t trail_runs(const struct raft_trail *trail, uint64_t first, uint32_t n, struct core_append_run *runs,
                     uint32_t runs_max, uint32_t *n_runs);

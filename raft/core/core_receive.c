@@ -171,6 +171,7 @@ static int step_append(struct core *core, const struct append *a, uint32_t begin
     given.shadow = shadow;
     given.entries = (struct entry **)(uintptr_t)(n > 0 ? &a->entries[begin] : NULL);
     given.n = n;
+    core->prev_term = message.append_entries.prev_log_term;
     rv = step_message(core, &message, &given, &persists);
     /* libraft has freed the batch unless it hands entries out; a step that failed after that is told by @persists. */
     if (n > 0 && persists) {
@@ -289,19 +290,24 @@ static int receive_append_result(struct core *core, const struct core_message *m
 {
     const struct core_append_result *from = &m->append_result;
     struct raft_message message;
+    uint64_t last = from->last;
     raft_index match;
 
-    /* Rule 12: stale, or that follower gets nothing ever again. */
     if (core_is_leader(core) && m->term == core->raft.current_term && from->rejected > 0 &&
-        raft_match_index(&core->raft, m->from, &match) == 0 && from->rejected <= match && RULE(core, 12)) {
-        core->counters.messages_ignored++;
-        return 0;
+        raft_match_index(&core->raft, m->from, &match) == 0) {
+        if (from->rejected <= match && RULE(core, 12)) {
+            core->counters.messages_ignored++; /* rule 12: stale, or that follower gets nothing ever again */
+            return 0;
+        }
+        if (last < match) {
+            last = match; /* a late hint must not take it back behind what is known */
+        }
     }
     message_init(&message, RAFT_APPEND_ENTRIES_RESULT, m);
     message.append_entries_result.version = m->version;
     message.append_entries_result.term = m->term;
     message.append_entries_result.rejected = from->rejected;
-    message.append_entries_result.last_log_index = from->last;
+    message.append_entries_result.last_log_index = last;
     message.append_entries_result.features = from->features;
     message.append_entries_result.capacity = from->capacity;
     return step_message(core, &message, NULL, NULL);

@@ -64,6 +64,21 @@ static void send_install(struct core *core, struct core_message *m, const struct
     core_emit(core, m);
 }
 
+/* A refused AppendEntries makes libraft's leader go back one entry a round trip. Say how far it may go: to the last entry of
+ * ours that can be its own, by term; never below what is committed, which matches. Only a hint: the leader's own check
+ * decides. */
+static uint64_t append_hint(const struct core *core, const struct raft_append_entries_result *from)
+{
+    uint64_t last = from->last_log_index;
+    uint64_t floor;
+
+    if (last > trail_last(&core->raft.trail) || last <= core->commit) {
+        return last;
+    }
+    floor = trail_floor(&core->raft.trail, last, core->prev_term);
+    return floor > core->commit ? floor : core->commit;
+}
+
 static void send_vote_result(struct core *core, struct core_message *m, const struct raft_request_vote_result *from)
 {
     m->type = CORE_VOTE_RESULT;
@@ -92,6 +107,9 @@ static void send_one(struct core *core, struct core_message *m, const struct raf
         m->term = from->append_entries_result.term;
         m->append_result.rejected = from->append_entries_result.rejected;
         m->append_result.last = from->append_entries_result.last_log_index;
+        if (m->append_result.rejected > 0) {
+            m->append_result.last = append_hint(core, &from->append_entries_result);
+        }
         m->append_result.features = from->append_entries_result.features;
         m->append_result.capacity = from->append_entries_result.capacity;
         break;

@@ -36,6 +36,25 @@ uint64_t trail_term(const struct raft_trail *t, uint64_t index)
     return index != 0 && index == t->snapshot.index ? t->snapshot.term : 0;
 }
 
+uint64_t trail_floor(const struct raft_trail *t, uint64_t index, uint64_t term)
+{
+    uint32_t i;
+
+    if (trail_records(t) == 0 || index <= t->offset) {
+        return index;
+    }
+    assert(index <= trail_last(t));
+    i = trail_find(t, index);
+    while (t->records[trail_at(t, i)].term > term) {
+        if (i == 0) {
+            return t->offset;
+        }
+        i--;
+        index = t->records[trail_at(t, i)].index;
+    }
+    return index;
+}
+
 uint32_t trail_runs(const struct raft_trail *t, uint64_t first, uint32_t n, struct core_append_run *runs, uint32_t runs_max,
                     uint32_t *n_runs)
 {

@@ -81,6 +81,11 @@ void check_placed(struct world *w, struct replica *r, const struct core_write *w
 {
     uint64_t prev_term = 0;
 
+    if (r->mem.n > 0 && write->first > simlog_last(&r->mem) + 1) {
+        violate(w, "log has a gap: replica %llu gets entry %llu, last is %llu", (unsigned long long)r->id,
+                (unsigned long long)write->first, (unsigned long long)simlog_last(&r->mem));
+        return;
+    }
     if (write->first > 1) {
         const struct entry *prev = simlog_at(&r->mem, write->first - 1);
         if (prev != NULL) {

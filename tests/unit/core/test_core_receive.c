@@ -182,6 +182,24 @@ static void an_append_from_below_the_log_lands_at_its_place(void **state)
     assert_int_equal(f.sent[0].append_result.rejected, 0);
 }
 
+static void a_refusal_names_where_the_logs_can_meet(void **state)
+{
+    struct entry *e[40];
+    (void)state;
+    f_open(&f, 3, 1);
+    for (uint64_t i = 0; i < 40; i++) {
+        e[i] = f_command(2 + i, i < 10 ? 2 : 4); /* 2..11 of term 2, the rest of a leader that nobody followed */
+    }
+    assert_int_equal(f_append(&f, 4, 1, 1, 1, e, 40), 0);
+    f_durable(&f);
+    f.n_sent = 0;
+    assert_int_equal(f_append(&f, 5, 35, 3, 1, NULL, 0), 0);
+    f_durable(&f);
+    assert_int_equal(f.n_sent, 1);
+    assert_int_equal(f.sent[0].append_result.rejected, 35);
+    assert_int_equal(f.sent[0].append_result.last, 11);
+}
+
 static void vote_results_are_for_candidates(void **state)
 {
     struct core_message m;
@@ -350,6 +368,7 @@ int main(void)
         T(a_roll_back_goes_back_one_change),
         T(a_refused_change_says_nothing_about_ours),
         T(an_append_from_below_the_log_lands_at_its_place),
+        T(a_refusal_names_where_the_logs_can_meet),
         T(vote_results_are_for_candidates),
         T(a_stale_rejection_does_not_stop_a_follower_for_good),
         T(a_replica_that_knows_no_members_votes),
