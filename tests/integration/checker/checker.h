@@ -123,7 +123,7 @@ void meta_want(struct checker *ck); /* what is known is out of date */
 void meta_hint(struct checker *ck, uint32_t partition, uint32_t leader, uint64_t epoch);
 /* Index of the leader of the partition in checker.nodes, or -1. */
 int meta_leader(const struct checker *ck, uint32_t partition);
-/* Connections whose oldest request got no answer for long, while its partition is led elsewhere. */
+/* Give up connections with a request that got no answer for long, while its partition is led elsewhere. */
 void meta_drop_stalled(struct checker *ck);
 
 /* ---- produce.c ------------------------------------------------------------------------------------------------------------- */

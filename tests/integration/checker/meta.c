@@ -184,25 +184,32 @@ void meta_tick(struct checker *ck)
     conn_request(conn, CALL_METADATA, &m.base, NULL, 0, &request);
 }
 
+static bool stalled(struct checker *ck, const struct ck_conn *conn)
+{
+    uint64_t limit_us = STALL_US + (conn->owner == OWNER_READER ? FETCH_WAIT_MS * 1000u : 0);
+
+    list_for_each(pos, &conn->requests)
+    {
+        const struct ck_request *request = list_entry(pos, struct ck_request, link);
+        uint64_t age_us = ck->now_us - request->sent_us;
+        if (age_us < limit_us) {
+            return false; /* all behind it are younger */
+        }
+        meta_want(ck);
+        if (age_us > (uint64_t)(ck->args.timeout_s * 1e6) ||
+            (request->partition < ck->n_partitions && meta_leader(ck, request->partition) != (int)conn->node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void meta_drop_stalled(struct checker *ck)
 {
     list_for_each(pos, &ck->conns)
     {
         struct ck_conn *conn = list_entry(pos, struct ck_conn, link);
-        const struct ck_request *oldest;
-        uint64_t age_us;
-
-        if (conn->fd < 0 || list_empty(&conn->requests)) {
-            continue;
-        }
-        oldest = list_entry(conn->requests.next, struct ck_request, link);
-        age_us = ck->now_us - oldest->sent_us;
-        if (age_us < STALL_US + (conn->owner == OWNER_READER ? FETCH_WAIT_MS * 1000u : 0)) {
-            continue;
-        }
-        meta_want(ck);
-        if (age_us > (uint64_t)(ck->args.timeout_s * 1e6) ||
-            (oldest->partition < ck->n_partitions && meta_leader(ck, oldest->partition) != (int)conn->node)) {
+        if (conn->fd >= 0 && stalled(ck, conn)) {
             conn_lose(conn);
         }
     }
