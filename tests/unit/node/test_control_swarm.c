@@ -72,10 +72,12 @@ struct work {
     uint32_t round;
     uint32_t created;
     uint32_t deleted;
+    struct list requests; /* unanswered: a node that dies answers nobody */
 };
 
 struct request {
     struct control_proposal proposal;
+    struct list link;
     struct work *work;
     bool deletes;
 };
@@ -86,6 +88,7 @@ static void request_done(struct control_proposal *p, int error, const struct met
     (void)reply;
     r->work->created += error == 0 && !r->deletes;
     r->work->deleted += error == 0 && r->deletes;
+    list_remove(&r->link);
     free(r);
 }
 
@@ -105,6 +108,7 @@ static void ask(struct env *env, void *data)
     }
     assert(r != NULL);
     r->work = w;
+    list_init(&r->link);
     r->proposal.done = request_done;
     r->proposal.timeout_ms = 3000;
     m = node == NULL ? NULL : control_metadata(node->control);
@@ -121,6 +125,7 @@ static void ask(struct env *env, void *data)
         command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_DELETE_TOPIC;
         command.delete_topic = &body;
         r->deletes = true;
+        list_push_back(&w->requests, &r->link);
         control_propose(node->control, &command, &r->proposal);
         return;
     }
@@ -130,6 +135,7 @@ static void ask(struct env *env, void *data)
         free(r);
         return;
     }
+    list_push_back(&w->requests, &r->link);
     control_propose(node->control, command, &r->proposal);
     cairn__command__metadata_command__free_unpacked(command, NULL);
 }
@@ -140,10 +146,12 @@ static int run(uint64_t seed)
     struct sim_swarm *swarm;
     struct cluster cl;
     struct work work = {.cl = &cl};
+    struct list *unanswered;
     const char *problem;
     char faults[256];
     int rv = 1;
 
+    list_init(&work.requests);
     cluster_init(&cl, seed, NODES);
     cluster_seeds(&cl, 3);
     for (uint32_t i = 1; i <= NODES; i++) {
@@ -189,6 +197,9 @@ static int run(uint64_t seed)
     }
     cluster_close(&cl);
     sim_swarm_free(swarm);
+    while ((unanswered = list_pop_front(&work.requests)) != NULL) {
+        free(list_entry(unanswered, struct request, link));
+    }
     return rv;
 }
 

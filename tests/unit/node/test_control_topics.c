@@ -499,6 +499,59 @@ static void a_corrupt_replica_is_replaced_from_its_peers(void **state)
     }
 }
 
+/* Whatever the read model says: without the leader's word nothing is founded. */
+static void nothing_is_founded_from_unconfirmed_metadata(void **state)
+{
+    struct cluster cl;
+    struct control *c;
+    (void)state;
+    form(&cl, 86, 3);
+    c = cluster_node(&cl, 3)->control;
+    c->metadata.confirmed = false;
+    c->metadata.confirming = true; /* as if its barrier were on its way, for long */
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 4, 3), 0);
+    cluster_run(&cl, 3000);
+    assert_int_equal(metadata_fsm_topic_count(control_metadata(c)), 1);
+    assert_int_equal(HASH_COUNT(c->reconcile.table), 0);
+    c->metadata.confirming = false;
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    assert_int_equal(HASH_COUNT(c->reconcile.table), 4);
+    cluster_close(&cl);
+}
+
+static void unlink_one(void *data, const char *name)
+{
+    struct env *env = data;
+    char path[ENV_PATH_MAX];
+    snprintf(path, sizeof path, "/var/cairn/shard-0/%s", name);
+    assert_int_equal(env_path_unlink(env, path), 0);
+}
+
+static void empty_log(struct env *env, void *data)
+{
+    (void)data;
+    assert_int_equal(env_dir_list(env, "/var/cairn/shard-0", unlink_one, env), 0);
+    assert_int_equal(env_dir_sync(env, "/var/cairn/shard-0"), 0);
+    env_loop_stop(env);
+}
+
+static void a_node_that_lost_its_log_does_not_start(void **state)
+{
+    struct sim_program program = {.start = empty_log};
+    struct cluster cl;
+    (void)state;
+    form(&cl, 87, 3);
+    cluster_kill(&cl, 2, SIM_END_KILL);
+    sim_node_start(cluster_node(&cl, 2)->machine, &program);
+    cluster_run(&cl, 1000);
+    assert_false(sim_node_running(cluster_node(&cl, 2)->machine));
+    cluster_start(&cl, 2);
+    cluster_run(&cl, 1000);
+    assert_int_equal(cluster_node(&cl, 2)->open_error, ERR_DISK_WIPED);
+    assert_non_null(strstr(cluster_node(&cl, 2)->text, "shard-0"));
+    cluster_close(&cl);
+}
+
 struct log_files {
     struct cluster_node *node;
     char paths[8][ENV_PATH_MAX];
@@ -594,6 +647,8 @@ int main(void)
         cmocka_unit_test(a_refusal_of_the_state_machine_reaches_the_proposer),
         cmocka_unit_test(newer_terms_win_and_lost_hints_come_again),
         cmocka_unit_test(a_corrupt_replica_is_replaced_from_its_peers),
+        cmocka_unit_test(nothing_is_founded_from_unconfirmed_metadata),
+        cmocka_unit_test(a_node_that_lost_its_log_does_not_start),
         cmocka_unit_test(a_flipped_bit_on_disk_is_healed_or_refused),
     };
     if (getenv("ONLY") != NULL) {
