@@ -97,7 +97,7 @@ static void shards_text(struct cli *cli, const struct cairn_cluster_status *s)
         snprintf(cells[2], sizeof cells[2], "%u", h->leading);
         snprintf(cells[3], sizeof cells[3], "%u", h->groups_damaged);
         table_add(t, cells[0], cells[1], cells[2], human_bytes((double)h->log_bytes, bytes[0]),
-                  human_bytes((double)h->log_bytes_max, bytes[1]), cells[3]);
+                  h->log_bytes_max > 0 ? human_bytes((double)h->log_bytes_max, bytes[1]) : "-", cells[3]);
     }
     printf("\nShards of node %u (version %s):\n", s->node, s->node_version);
     table_print(t, cli);

@@ -375,6 +375,28 @@ uint64_t accum_drain(struct accum *a, uint64_t now_ns, struct list *out)
     return wake_ns;
 }
 
+void accum_unstick(struct accum *a)
+{
+    struct accum_topic *t;
+    struct accum_topic *next;
+
+    HASH_ITER(hh, a->topics, t, next)
+    {
+        bool full = t->partition_count > 1 && t->partitions[t->sticky]->room == 0;
+        uint32_t begin = (uint32_t)rng_below(&a->rng, t->partition_count);
+
+        for (uint32_t i = 0; full && t->sticky_stuck && i < t->partition_count; i++) {
+            uint32_t candidate = (begin + i) % t->partition_count;
+            if (t->partitions[candidate]->room > 0) {
+                t->sticky = candidate;
+                t->sticky_bytes = 0;
+                full = false;
+            }
+        }
+        t->sticky_stuck = full;
+    }
+}
+
 static void accum_end_unsent(struct accum *a, struct batch *b, int status)
 {
     list_remove(&b->link);

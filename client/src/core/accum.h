@@ -46,6 +46,7 @@ struct accum_topic {
     struct producer_partition **partitions;
     uint32_t sticky; /* partition of records without a key */
     size_t sticky_bytes;
+    bool sticky_stuck; /* it had no room at the last tick either */
     bool registered; /* the sender knows of it */
     struct meta_topic *meta; /* the sender's */
     uint64_t meta_generation; /* the sender's: the answer that was looked at last */
@@ -150,6 +151,8 @@ bool accum_flushed(const struct accum *a, uint64_t number);
 
 /* Move to @out what the sender has room for. Returns when to look again. */
 uint64_t accum_drain(struct accum *a, uint64_t now_ns, struct list *out);
+/* From time to time: records without a key leave a partition that takes none, as while its leader is gone. */
+void accum_unstick(struct accum *a);
 /* End what has waited for longer than the delivery timeout without being handed to the sender: into a->expired. */
 void accum_expire(struct accum *a, uint64_t now_ns);
 /* End all that the sender never got, with @status: into a->expired. */

@@ -142,9 +142,14 @@ struct conn *meta_conn(struct core *core, struct meta_node *node, enum meta_lane
     struct conn *conn = node->lanes[lane];
 
     if (conn != NULL) {
+        if (conn->state != CONN_READY && (node->connect_failures[lane] > 0 ||
+                                          core->now_ns + CONN_SILENCE_MS * NS_PER_MS >= conn->connect_deadline_ns)) {
+            meta_refresh(core); /* hard to reach: it may lead no longer */
+        }
         return conn_ready(conn) ? conn : NULL;
     }
     if (core->now_ns < node->connect_after_ns[lane]) {
+        meta_refresh(core);
         core_wake_at(core, node->connect_after_ns[lane]);
         return NULL;
     }

@@ -194,6 +194,7 @@ static void producer_intake(struct producer *p)
     producer_topics(p);
     if (p->core->now_ns >= p->tick_ns) {
         accum_expire(a, p->core->now_ns);
+        accum_unstick(a);
     }
     wake_ns = accum_drain(a, p->core->now_ns, &fresh);
     if (!list_empty(&a->expired)) {

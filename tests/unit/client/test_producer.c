@@ -348,6 +348,29 @@ static void a_dead_leader_is_replaced_without_loss(void **state)
     world_close(&w);
 }
 
+static void a_leader_that_died_while_nothing_was_under_way_is_replaced(void **state)
+{
+    struct producer_config config;
+    struct world w;
+    struct load *l;
+
+    config_default(&config);
+    world_init(&w, 1, 13);
+    l = load_new(&w, &config);
+    load_first(l);
+    assert_true(world_run(&w, 1000, load_done, l));
+    world_set_down(&w, 1, true);
+    (void)world_run(&w, 300, NULL, NULL); /* the metadata asked for now still names node 1 */
+    load_run(l, 100, 100);
+    (void)world_run(&w, 700, NULL, NULL);
+    world_move_leader(&w, 0, 2);
+    assert_true(world_run(&w, 400, load_done, l));
+    assert_int_equal(l->counts[0], 101);
+    load_check(l);
+    load_free(l);
+    world_close(&w);
+}
+
 static void full_buffer_refuses_and_recovers(void **state)
 {
     struct producer_config config;
@@ -397,6 +420,37 @@ static void keys_choose_partitions_as_kafka_does(void **state)
     l->sent = 2;
     assert_true(world_run(&w, 1000, load_done, l)); /* load_delivered checks the partition */
     load_free(l);
+    world_close(&w);
+}
+
+static void records_without_a_key_avoid_a_partition_that_is_stuck(void **state)
+{
+    struct producer_config config;
+    struct world w;
+    struct load *l;
+    struct accum_record r = {
+        .topic = WORLD_TOPIC, .partition = -1, .key_length = -1, .value = "1", .value_length = 1};
+    uint64_t acknowledged;
+    bool wake = false;
+
+    config_default(&config);
+    config.accum.batch_size_bytes = 1 << 20; /* would stay for a million bytes */
+    world_init(&w, 3, 12);
+    l = load_new(&w, &config);
+    load_first(l);
+    assert_true(world_run(&w, 1000, load_done, l));
+    l->host.delivered = NULL;
+    l->p->accum.topics->sticky = 1;
+    w.node_deaf[w.partitions[1].leader] = true;
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(accum_append(&l->p->accum, &r, &wake), 0);
+        (void)world_run(&w, 1, NULL, NULL);
+    }
+    acknowledged = l->p->counts.records_acknowledged;
+    assert_true(acknowledged > 500);
+    assert_int_not_equal(l->p->accum.topics->sticky, 1);
+    producer_close(l->p);
+    free(l);
     world_close(&w);
 }
 
@@ -525,8 +579,10 @@ int main(void)
         cmocka_unit_test(silent_leader_gives_unknown_then_a_new_epoch_goes_on),
         cmocka_unit_test(a_moved_leader_is_found_when_the_old_one_is_silent),
         cmocka_unit_test(a_dead_leader_is_replaced_without_loss),
+        cmocka_unit_test(a_leader_that_died_while_nothing_was_under_way_is_replaced),
         cmocka_unit_test(full_buffer_refuses_and_recovers),
         cmocka_unit_test(keys_choose_partitions_as_kafka_does),
+        cmocka_unit_test(records_without_a_key_avoid_a_partition_that_is_stuck),
         cmocka_unit_test(bad_records_are_refused_at_once),
         cmocka_unit_test(close_ends_everything),
         cmocka_unit_test(storms_lose_and_duplicate_nothing),
