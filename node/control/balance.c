@@ -92,7 +92,8 @@ void control_hand_over(struct control *c, uint32_t limit_ms, void (*done)(void *
     c->balance.hand_over_again_ms = now_ms + CONTROL_HAND_OVER_AGAIN_MS;
     c->balance.handed_over = done;
     c->balance.handed_over_data = data;
-    log_event(c->env->logger, LOG_INFO, "hand_over", "node=%u groups=%u limit_ms=%u", c->node, c->leaders.own, limit_ms);
+    log_event(c->env->logger, LOG_INFO, "hand_over", "node=%u groups=%u limit_ms=%u", c->node, c->leaders.own,
+              limit_ms);
     shards_hand_over(c->shards);
 }
 

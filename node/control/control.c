@@ -7,7 +7,7 @@
 
 #include "node/control/control_internal.h"
 
-/* ---- what comes from below ------------------------------------------------------------------------------------------ */
+/* ---- what comes from below ----------------------------------------------------------------------------------- */
 
 static void on_message(void *data, uint32_t node, uint64_t group, const uint8_t *header, size_t size,
                        struct entry **entries, size_t n)
@@ -55,7 +55,8 @@ static int on_send(void *data, uint32_t node, bool urgent, uint64_t group, const
     if (c->transport == NULL || c->refused) {
         return ERR_CLOSED;
     }
-    return transport_send(c->transport, node, urgent ? TRANSPORT_URGENT : TRANSPORT_DATA, group, header, size, entries, n);
+    return transport_send(c->transport, node, urgent ? TRANSPORT_URGENT : TRANSPORT_DATA, group, header, size, entries,
+                          n);
 }
 
 static void on_leader(void *data, uint64_t group, uint64_t term, uint32_t node)
@@ -68,7 +69,7 @@ static void on_replica_failed(void *data, uint64_t group, uint64_t replica, int 
     reconcile_failed(data, group, replica, err);
 }
 
-/* ---- turns ---------------------------------------------------------------------------------------------------------- */
+/* ---- turns --------------------------------------------------------------------------------------------------- */
 
 void control_wake(struct control *c)
 {
@@ -182,7 +183,7 @@ static void control_tick(struct timer *timer)
     balance_tick(c, now_ms); /* last: at its end the owner may close this node */
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------------- */
 
 static int take_params(struct control *c, const struct control_params *params, char *errmsg)
 {
@@ -192,7 +193,8 @@ static int take_params(struct control *c, const struct control_params *params, c
     c->default_partitions = params->default_partitions;
     c->default_replication = params->default_replication;
     if (params->rack != NULL && strlen(params->rack) >= sizeof c->rack) {
-        snprintf(errmsg, ERRMSG_SIZE, "rack: %.40s... is too long; allowed: up to %zu bytes", params->rack, sizeof c->rack - 1);
+        snprintf(errmsg, ERRMSG_SIZE, "rack: %.40s... is too long; allowed: up to %zu bytes", params->rack,
+                 sizeof c->rack - 1);
         return ERR_CONFIG;
     }
     snprintf(c->rack, sizeof c->rack, "%s", params->rack == NULL ? "" : params->rack);
@@ -277,8 +279,10 @@ static int open_transport(struct control *c, const struct control_params *params
     int rv;
 
     if (c->advertised[0] == '\0' && wildcard(params->peer_listen)) {
-        snprintf(errmsg, ERRMSG_SIZE, "peer.listen: %.64s is every address of this machine, which peers cannot dial; give "
-                 "peer.advertised too", params->peer_listen);
+        snprintf(errmsg, ERRMSG_SIZE,
+                 "peer.listen: %.64s is every address of this machine, which peers cannot dial; give "
+                 "peer.advertised too",
+                 params->peer_listen);
         return ERR_CONFIG;
     }
     snprintf(self.peer_address, sizeof self.peer_address, "%s", c->advertised);
@@ -372,9 +376,9 @@ int control_open(const struct control_params *params, struct control **out, char
     env_timer_start(c->env, &c->tick, CONTROL_TICK_MS);
     reconcile_open(c);
     control_wake(c);
-    log_event(c->env->logger, LOG_INFO, "node_opened", "node=%u disk=%s boot=%llu formed=%d pledged=%d peer=%s", c->node,
-              uuid_format(&c->id.disk_id, text), (unsigned long long)c->id.boot, control_is_formed(c), c->id.pledge.n > 0,
-              c->advertised);
+    log_event(c->env->logger, LOG_INFO, "node_opened", "node=%u disk=%s boot=%llu formed=%d pledged=%d peer=%s",
+              c->node, uuid_format(&c->id.disk_id, text), (unsigned long long)c->id.boot, control_is_formed(c),
+              c->id.pledge.n > 0, c->advertised);
     *out = c;
     return 0;
 err_after_shards: /* replicas are being resumed, on loops that run: out of memory is all that leads here */
@@ -434,7 +438,7 @@ void control_abandon(struct control *c)
     control_free(c);
 }
 
-/* ---- accessors ------------------------------------------------------------------------------------------------------ */
+/* ---- accessors ----------------------------------------------------------------------------------------------- */
 
 bool control_formed(const struct control *c)
 {

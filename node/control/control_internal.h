@@ -14,7 +14,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-/* ---- peers.c: whom this node knows, and how they are reached ------------------------------------------------------- */
+/* ---- peers.c: whom this node knows, and how they are reached ------------------------------------------------- */
 
 struct control_peer {
     uint32_t node;
@@ -44,7 +44,7 @@ void control_peers_turn(struct control *c);
 void control_peers_tick(struct control *c, uint64_t now_ms);
 void control_peers_free(struct control *c);
 
-/* ---- formation.c: first start of a seed ---------------------------------------------------------------------------- */
+/* ---- formation.c: first start of a seed ---------------------------------------------------------------------- */
 
 struct formation_seed {
     struct uuid pledge; /* nil: none heard in this life */
@@ -68,7 +68,7 @@ void formation_link_down(struct control *c, uint32_t node);
 void formation_turn(struct control *c);
 void formation_tick(struct control *c, uint64_t now_ms);
 
-/* ---- join.c: becoming part of a cluster that exists ---------------------------------------------------------------- */
+/* ---- join.c: becoming part of a cluster that exists ---------------------------------------------------------- */
 
 struct join {
     struct seed_list founders; /* of the cluster to join, checked against its id; n 0: none known */
@@ -91,7 +91,7 @@ struct registration {
 };
 void join_registration(struct control *c, struct registration *storage);
 
-/* ---- metadata.c: the replica of group 0 ------------------------------------------------------------------------------ */
+/* ---- metadata.c: the replica of group 0 ---------------------------------------------------------------------- */
 
 struct metadata_replica_state {
     struct group *group; /* NULL: not open */
@@ -103,7 +103,7 @@ struct metadata_replica_state {
     bool registering; /* our own registration is proposed */
     bool nudge;       /* a command was committed: a barrier makes followers see that at once */
     bool nudging;
-    bool confirmed;   /* the read model was confirmed by the leader since this start */
+    bool confirmed; /* the read model was confirmed by the leader since this start */
     bool confirming;
     uint64_t retry_ms;
     uint64_t revision; /* seen by the turn */
@@ -120,11 +120,11 @@ int metadata_open(struct control *c, char *errmsg) MUST_USE;
 void metadata_turn(struct control *c);
 void metadata_tick(struct control *c, uint64_t now_ms);
 
-/* ---- members.c: growing the metadata group, on its leader ---------------------------------------------------------- */
+/* ---- members.c: growing the metadata group, on its leader ---------------------------------------------------- */
 
 void members_tick(struct control *c);
 
-/* ---- propose.c: calls to the leader of the metadata group ------------------------------------------------------------ */
+/* ---- propose.c: calls to the leader of the metadata group ---------------------------------------------------- */
 
 struct control_call;
 struct calls {
@@ -149,7 +149,7 @@ uint64_t control_calls_new_id(struct control *c);
 int control_calls_send(struct control *c, uint32_t node, uint16_t call, Cairn__Cluster__ControlCall *message) MUST_USE;
 void control_calls_respond(struct control *c, uint32_t node, uint16_t call, Cairn__Cluster__ControlResponse *response);
 
-/* ---- leaders.c: who leads what ---------------------------------------------------------------------------------------- */
+/* ---- leaders.c: who leads what ------------------------------------------------------------------------------- */
 
 struct leader {
     uint64_t group;
@@ -176,7 +176,7 @@ void leaders_turn(struct control *c);
 void leaders_tick(struct control *c, uint64_t now_ms);
 void leaders_free(struct control *c);
 
-/* ---- reconcile.c: local groups match the metadata ------------------------------------------------------------------- */
+/* ---- reconcile.c: local groups match the metadata ------------------------------------------------------------ */
 
 enum local_state { LOCAL_OPEN = 1, LOCAL_OPENING, LOCAL_DELETING, LOCAL_FAILED };
 
@@ -194,9 +194,9 @@ struct local {
 
 struct reconcile {
     struct local *table;
-    uint32_t scanning;      /* shards whose log has not told its groups yet */
+    uint32_t scanning; /* shards whose log has not told its groups yet */
     bool scanned;
-    bool dirty;             /* the metadata or a local group has changed since the last full pass */
+    bool dirty; /* the metadata or a local group has changed since the last full pass */
     uint64_t retry_ms;
     uint32_t under_way;     /* operations on shards */
     struct list operations; /* struct reconcile_op: freed by their end, or by reconcile_free */
@@ -211,7 +211,7 @@ struct local *reconcile_find(const struct control *c, uint64_t group);
 /* The replica of @p that belongs on this node's disk; NULL: none. */
 const struct metadata_replica *reconcile_own_replica(const struct control *c, const struct metadata_partition *p);
 
-/* ---- replace.c: corrupt replicas get successors ---------------------------------------------------------------------- */
+/* ---- replace.c: corrupt replicas get successors -------------------------------------------------------------- */
 
 struct replace {
     uint64_t next_ms;
@@ -226,7 +226,7 @@ void replace_init(struct control *c);
 void replace_tick(struct control *c, uint64_t now_ms);
 void replace_free(struct control *c);
 
-/* ---- balance.c: leaders go where they are preferred, and away at a stop -------------------------------------------- */
+/* ---- balance.c: leaders go where they are preferred, and away at a stop -------------------------------------- */
 
 struct balance {
     uint64_t next_ms;
@@ -242,7 +242,7 @@ void balance_init(struct control *c);
 void balance_tick(struct control *c, uint64_t now_ms);
 void balance_free(struct control *c);
 
-/* ---- control.c --------------------------------------------------------------------------------------------------------- */
+/* ---- control.c ----------------------------------------------------------------------------------------------- */
 
 struct control {
     struct env *env;

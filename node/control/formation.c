@@ -2,8 +2,8 @@
  * first-hand, it pledges, durably, to exactly that list; when it has seen the same pledge of all, it founds the cluster
  * whose id is the list's hash.
  *
- * Why no second cluster can form: the id stands for nodes *with their disks*; each disk pledges to one list at a time and
- * founding takes the pledges of all. A disk that founds never pledges again. A pledge taken back by --forget-pledge
+ * Why no second cluster can form: the id stands for nodes *with their disks*; each disk pledges to one list at a time
+ * and founding takes the pledges of all. A disk that founds never pledges again. A pledge taken back by --forget-pledge
  * is one of a node that has not founded, thus has no vote; should another have founded on it meanwhile, that one tells
  * the list, and the node founds with it under the same id. */
 #include <stdio.h>
@@ -43,8 +43,9 @@ int formation_open(struct control *c, const struct control_params *params, char 
             continue;
         }
         if (i < c->id.pledge.n || c->id.pledge.n != f->seeds.n) {
-            return config_error(errmsg, "not those that this node has pledged to found with (bring them back, or start once "
-                                        "with --forget-pledge)");
+            return config_error(errmsg,
+                                "not those that this node has pledged to found with (bring them back, or start once "
+                                "with --forget-pledge)");
         }
         break;
     }
@@ -60,7 +61,7 @@ int formation_open(struct control *c, const struct control_params *params, char 
     return 0;
 }
 
-/* ---- hearing ------------------------------------------------------------------------------------------------------ */
+/* ---- hearing ------------------------------------------------------------------------------------------------- */
 
 int formation_admit(struct control *c, const struct transport_identity *peer, char *text)
 {
@@ -80,10 +81,11 @@ int formation_admit(struct control *c, const struct transport_identity *peer, ch
         return 0;
     }
     if (c->id.pledge.n > 0) {
-        snprintf(text, ERRMSG_SIZE,
-                 "node %u pledged to found with node %u on disk %s, this is %s: emptied or replaced; start the nodes that "
-                 "pledged once with --forget-pledge",
-                 c->node, peer->node, uuid_format(&seed->disk_id, known), uuid_format(&peer->disk_id, told));
+        snprintf(
+            text, ERRMSG_SIZE,
+            "node %u pledged to found with node %u on disk %s, this is %s: emptied or replaced; start the nodes that "
+            "pledged once with --forget-pledge",
+            c->node, peer->node, uuid_format(&seed->disk_id, known), uuid_format(&peer->disk_id, told));
         return ERR_NOT_FORMED;
     }
     seed->disk_id = peer->disk_id;
@@ -95,7 +97,8 @@ int formation_admit(struct control *c, const struct transport_identity *peer, ch
 }
 
 /* A member of a formed cluster tells its founders. */
-static void hear_formed(struct control *c, uint32_t node, const struct seed_list *founders, const struct uuid *cluster_id)
+static void hear_formed(struct control *c, uint32_t node, const struct seed_list *founders,
+                        const struct uuid *cluster_id)
 {
     struct uuid hash = seed_list_hash(founders);
     uint32_t rank = seed_list_rank(founders, c->node);
@@ -103,13 +106,16 @@ static void hear_formed(struct control *c, uint32_t node, const struct seed_list
     char text[ERRMSG_SIZE];
 
     if (!seed_list_complete(founders) || !uuid_equal(&hash, cluster_id)) {
-        log_event(c->env->logger, LOG_WARN, "form_ignored", "node=%u text=\"its founders do not make its cluster id\"", node);
+        log_event(c->env->logger, LOG_WARN, "form_ignored", "node=%u text=\"its founders do not make its cluster id\"",
+                  node);
         return;
     }
     if (rank != UINT32_MAX) {
         if (!uuid_equal(&founders->seeds[rank].disk_id, &c->id.disk_id)) {
-            snprintf(text, sizeof text, "node %u is a founder of the cluster with another disk: this data directory was "
-                     "emptied or replaced; bring the old one back, or start with a new node id", c->node);
+            snprintf(text, sizeof text,
+                     "node %u is a founder of the cluster with another disk: this data directory was "
+                     "emptied or replaced; bring the old one back, or start with a new node id",
+                     c->node);
             control_refuse(c, ERR_DISK_WIPED, text);
             return;
         }
@@ -124,9 +130,11 @@ static void hear_formed(struct control *c, uint32_t node, const struct seed_list
     }
     if (c->id.pledge.n > 0) {
         if (env_now_ms(c->env) >= c->formation.next_log_ms) {
-            log_event(c->env->logger, LOG_ERROR, "form_conflict", "node=%u text=\"it is part of a cluster that this node is "
+            log_event(c->env->logger, LOG_ERROR, "form_conflict",
+                      "node=%u text=\"it is part of a cluster that this node is "
                       "no founder of, but this node has pledged to found with others: start it once with "
-                      "--forget-pledge to join\"", node);
+                      "--forget-pledge to join\"",
+                      node);
         }
         return;
     }
@@ -153,8 +161,10 @@ static void hear_seed(struct control *c, uint32_t node, const struct seed_list *
         f->changed = true;
         control_wake(c);
         if (heard->mismatch) {
-            log_event(c->env->logger, LOG_ERROR, "form_mismatch", "node=%u text=\"it was given other seeds or writes their "
-                      "addresses in another way: all seeds need the same list\"", node);
+            log_event(c->env->logger, LOG_ERROR, "form_mismatch",
+                      "node=%u text=\"it was given other seeds or writes their "
+                      "addresses in another way: all seeds need the same list\"",
+                      node);
         }
     }
     if (seed_list_complete(list)) {
@@ -215,7 +225,7 @@ out:
     cairn__cluster__form_state__free_unpacked(m, NULL);
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------------ */
+/* ---- telling ------------------------------------------------------------------------------------------------- */
 
 static void tell(struct control *c, uint32_t node)
 {
@@ -263,7 +273,7 @@ static void tell_all(struct control *c)
     }
 }
 
-/* ---- deciding ----------------------------------------------------------------------------------------------------- */
+/* ---- deciding ------------------------------------------------------------------------------------------------ */
 
 /* A pledge binds: it is given when every seed is there and says that it knows the same disks. */
 static bool may_pledge(const struct control *c)
@@ -356,16 +366,16 @@ static void log_waiting(struct control *c)
 
     for (uint32_t i = 0; i < f->seeds.n && at < sizeof waiting - 32; i++) {
         const struct seed *seed = &f->seeds.seeds[i];
-        const char *what = f->heard[i].mismatch                  ? "other_seeds"
-                           : uuid_is_nil(&seed->disk_id)          ? "not_heard_of"
-                           : uuid_is_nil(&f->heard[i].pledge)     ? "no_pledge"
-                                                                  : NULL;
+        const char *what = f->heard[i].mismatch               ? "other_seeds"
+                           : uuid_is_nil(&seed->disk_id)      ? "not_heard_of"
+                           : uuid_is_nil(&f->heard[i].pledge) ? "no_pledge"
+                                                              : NULL;
         if (seed->node != c->node && what != NULL) {
             at += (size_t)snprintf(waiting + at, sizeof waiting - at, "%s%u:%s", at > 0 ? "," : "", seed->node, what);
         }
     }
-    log_event(c->env->logger, LOG_INFO, "form_waiting", "node=%u pledged=%d waiting_for=%s", c->node, c->id.pledge.n > 0,
-              waiting);
+    log_event(c->env->logger, LOG_INFO, "form_waiting", "node=%u pledged=%d waiting_for=%s", c->node,
+              c->id.pledge.n > 0, waiting);
 }
 
 void formation_tick(struct control *c, uint64_t now_ms)

@@ -19,7 +19,7 @@ static void path_of(const struct identity *id, const char *name, char out[PATH_M
     snprintf(out, PATH_MAX_BYTES, "%s/%s", id->dir, name);
 }
 
-/* ---- the file ----------------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------------ */
 
 static int write_file(struct identity *id, const uint8_t *data, size_t size)
 {
@@ -228,7 +228,7 @@ out:
     return rv;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------------- */
 
 static void note_log(void *data, const char *name)
 {
@@ -271,13 +271,14 @@ static int resume(struct identity *id, const struct identity_params *params, cha
     int rv;
 
     if (id->node != params->node) {
-        snprintf(errmsg, ERRMSG_SIZE, "node.id: %u given, but %.100s belongs to node %u; allowed: %u", params->node, id->dir,
-                 id->node, id->node);
+        snprintf(errmsg, ERRMSG_SIZE, "node.id: %u given, but %.100s belongs to node %u; allowed: %u", params->node,
+                 id->dir, id->node, id->node);
         return ERR_CONFIG;
     }
     if (id->shards != params->shards) {
-        snprintf(errmsg, ERRMSG_SIZE, "shards: %u given, but %.100s was made with %u and that cannot change; allowed: %u",
-                 params->shards, id->dir, id->shards, id->shards);
+        snprintf(errmsg, ERRMSG_SIZE,
+                 "shards: %u given, but %.100s was made with %u and that cannot change; allowed: %u", params->shards,
+                 id->dir, id->shards, id->shards);
         return ERR_CONFIG;
     }
     if (params->forget_pledge) {
@@ -326,8 +327,8 @@ static int lock_dir(struct identity *id, char *errmsg)
     char path[PATH_MAX_BYTES];
     int rv = make_dir(id);
     if (rv != 0) {
-        snprintf(errmsg, ERRMSG_SIZE, "data.dir: cannot make %.120s: %s; its parent must exist and be writable", id->dir,
-                 err_text(rv));
+        snprintf(errmsg, ERRMSG_SIZE, "data.dir: cannot make %.120s: %s; its parent must exist and be writable",
+                 id->dir, err_text(rv));
         return rv;
     }
     path_of(id, "lock", path);
@@ -355,7 +356,8 @@ int identity_open(struct identity *id, const struct identity_params *params, cha
         return ERR_CONFIG;
     }
     if (params->dir[0] == '\0' || snprintf(id->dir, sizeof id->dir, "%s", params->dir) >= ENV_PATH_MAX - 64) {
-        snprintf(errmsg, ERRMSG_SIZE, "data.dir: empty or too long; allowed: a path of up to %d bytes", ENV_PATH_MAX - 65);
+        snprintf(errmsg, ERRMSG_SIZE, "data.dir: empty or too long; allowed: a path of up to %d bytes",
+                 ENV_PATH_MAX - 65);
         return ERR_CONFIG;
     }
     rv = lock_dir(id, errmsg);
@@ -370,8 +372,10 @@ int identity_open(struct identity *id, const struct identity_params *params, cha
     } else if (rv == ERR_VERSION) {
         snprintf(errmsg, ERRMSG_SIZE, "%.120s/identity was written by a newer version of this program", id->dir);
     } else {
-        snprintf(errmsg, ERRMSG_SIZE, "%.120s/identity cannot be used (%s): restore it, or replace this node by one "
-                 "with an empty directory and a new id", id->dir, err_text(rv));
+        snprintf(errmsg, ERRMSG_SIZE,
+                 "%.120s/identity cannot be used (%s): restore it, or replace this node by one "
+                 "with an empty directory and a new id",
+                 id->dir, err_text(rv));
     }
     if (rv != 0) {
         identity_close(id);
@@ -387,7 +391,7 @@ void identity_close(struct identity *id)
     }
 }
 
-/* ---- changes ------------------------------------------------------------------------------------------------------ */
+/* ---- changes ------------------------------------------------------------------------------------------------- */
 
 int identity_check_wals(struct identity *id, const struct uuid *uuids, uint32_t n, char *errmsg)
 {
@@ -397,10 +401,11 @@ int identity_check_wals(struct identity *id, const struct uuid *uuids, uint32_t 
     assert(n == id->shards);
     for (uint32_t i = 0; i < id->n_wals; i++) {
         if (!uuid_equal(&uuids[i], &id->wal_uuids[i])) {
-            snprintf(errmsg, ERRMSG_SIZE,
-                     "the log in %.80s/shard-%u is not the one this node had: its replicas have lost what they promised; "
-                     "replace this node by one with an empty directory and a new id",
-                     id->dir, i);
+            snprintf(
+                errmsg, ERRMSG_SIZE,
+                "the log in %.80s/shard-%u is not the one this node had: its replicas have lost what they promised; "
+                "replace this node by one with an empty directory and a new id",
+                id->dir, i);
             return ERR_DISK_WIPED;
         }
     }

@@ -52,7 +52,8 @@ int identity_check_wals(struct identity *id, const struct uuid *uuids, uint32_t 
 /* Each is durable at return. A failure leaves it unknown what stands on disk: the node must end (I7). */
 int identity_write_pledge(struct identity *id, const struct seed_list *list) MUST_USE;
 /* Founding: the hash of @founders is the cluster's id. @replica 0: a seed behind the first five, to get one later. */
-int identity_write_formed(struct identity *id, const struct seed_list *founders, uint64_t replica, bool founder) MUST_USE;
+int identity_write_formed(struct identity *id, const struct seed_list *founders, uint64_t replica,
+                          bool founder) MUST_USE;
 int identity_write_replica(struct identity *id, uint64_t replica) MUST_USE;
 
 #endif

@@ -25,7 +25,7 @@ void join_registration(struct control *c, struct registration *r)
     r->message.n_listeners = c->n_listeners;
 }
 
-/* ---- the one who joins -------------------------------------------------------------------------------------------- */
+/* ---- the one who joins --------------------------------------------------------------------------------------- */
 
 static bool wanted(const struct control *c)
 {
@@ -109,7 +109,8 @@ static void joined(struct control *c, uint64_t replica)
     if (rv != 0) {
         env_fatal(c->env, "the identity file cannot be written");
     }
-    log_event(c->env->logger, LOG_INFO, "joined", "node=%u metadata_replica=%llu", c->node, (unsigned long long)replica);
+    log_event(c->env->logger, LOG_INFO, "joined", "node=%u metadata_replica=%llu", c->node,
+              (unsigned long long)replica);
     control_became_formed(c);
 }
 
@@ -125,14 +126,14 @@ void join_response(struct control *c, uint32_t node, const Cairn__Cluster__Contr
     if (response->error == ERR_DISK_WIPED || response->error == ERR_REFUSED) {
         control_refuse(c, (int)response->error, response->text);
     } else if (response->error != 0) {
-        log_event(c->env->logger, LOG_INFO, "join_delayed", "via=%u err=%s text=%s", node, err_name((int)response->error),
-                  log_quote(quoted, sizeof quoted, response->text));
+        log_event(c->env->logger, LOG_INFO, "join_delayed", "via=%u err=%s text=%s", node,
+                  err_name((int)response->error), log_quote(quoted, sizeof quoted, response->text));
     } else if (response->replica != 0) {
         joined(c, response->replica);
     }
 }
 
-/* ---- the member that is asked ------------------------------------------------------------------------------------- */
+/* ---- the member that is asked -------------------------------------------------------------------------------- */
 
 struct join_service {
     struct control *control;
@@ -177,7 +178,10 @@ static void served(struct control_proposal *proposal, int error, const struct me
         return;
     }
     c->join.serving--;
-    answer(c, s->node, s->request, error, error == 0 ? "" : reply != NULL && reply->text[0] != '\0' ? reply->text : err_text(error),
+    answer(c, s->node, s->request, error,
+           error == 0                                ? ""
+           : reply != NULL && reply->text[0] != '\0' ? reply->text
+                                                     : err_text(error),
            error == 0 ? reply->value : 0);
     free(s);
 }

@@ -110,7 +110,7 @@ void leaders_receive(struct control *c, uint32_t node, const uint8_t *message, s
     cairn__cluster__leaders__free_unpacked(m, NULL);
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------------ */
+/* ---- telling ------------------------------------------------------------------------------------------------- */
 
 struct hints {
     Cairn__Cluster__LeaderHint items[CONTROL_HINTS_MAX];
@@ -138,7 +138,8 @@ static void send_hints(struct control *c, uint32_t node, struct hints *h)
     }
     cairn__cluster__leaders__pack(&m, message);
     for (struct control_peer *p = c->peers; p != NULL; p = p->hh.next) {
-        if (p->up && (node == 0 || p->node == node) && transport_control(c->transport, p->node, CALL_PEER_LEADERS, message, size) != 0) {
+        if (p->up && (node == 0 || p->node == node) &&
+            transport_control(c->transport, p->node, CALL_PEER_LEADERS, message, size) != 0) {
             continue; /* told again within a minute */
         }
     }
@@ -201,8 +202,7 @@ static void drop_deleted(struct control *c)
 {
     struct leader *l;
     struct leader *next;
-    HASH_ITER(hh, c->leaders.table, l, next)
-    {
+    HASH_ITER (hh, c->leaders.table, l, next) {
         if (metadata_fsm_group_deleted(c->metadata.fsm, l->group)) {
             drop(c, l);
         }
@@ -216,7 +216,8 @@ void leaders_tick(struct control *c, uint64_t now_ms)
             drop_deleted(c);
             leaders_tell_all(c, 0);
         }
-        c->leaders.next_all_ms = now_ms + CONTROL_LEADERS_ALL_MS / 2 + env_random(c->env) % (CONTROL_LEADERS_ALL_MS / 2);
+        c->leaders.next_all_ms =
+            now_ms + CONTROL_LEADERS_ALL_MS / 2 + env_random(c->env) % (CONTROL_LEADERS_ALL_MS / 2);
     }
 }
 
@@ -224,8 +225,7 @@ void leaders_free(struct control *c)
 {
     struct leader *l;
     struct leader *next;
-    HASH_ITER(hh, c->leaders.table, l, next)
-    {
+    HASH_ITER (hh, c->leaders.table, l, next) {
         drop(c, l);
     }
 }

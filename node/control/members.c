@@ -16,7 +16,8 @@ static bool add_missing(struct control *c, const struct core_config *config)
     for (uint32_t i = 0; i < metadata_fsm_nodes(c->metadata.fsm); i++) {
         const struct metadata_node *n = metadata_fsm_node_at(c->metadata.fsm, i);
         int rv;
-        if (n->metadata_replica == 0 || core_config_find(config, n->metadata_replica) != NULL || config->n == CORE_MEMBERS_MAX) {
+        if (n->metadata_replica == 0 || core_config_find(config, n->metadata_replica) != NULL ||
+            config->n == CORE_MEMBERS_MAX) {
             continue;
         }
         rv = group_change(c->metadata.group, CORE_ADD_LEARNER, n->metadata_replica, n->node);

@@ -5,7 +5,7 @@
 
 #include "node/control/control_internal.h"
 
-/* ---- what the group tells --------------------------------------------------------------------------------------------- */
+/* ---- what the group tells ------------------------------------------------------------------------------------ */
 
 static void on_apply(void *data, const struct entry *entry)
 {
@@ -35,8 +35,8 @@ static void on_leadership(void *data, bool leading, bool ready, uint64_t term)
 {
     struct control *c = data;
     if (c->metadata.leading != leading || c->metadata.ready != ready) {
-        log_event(c->env->logger, LOG_INFO, "metadata_leadership", "node=%u leading=%d ready=%d term=%llu", c->node, leading,
-                  ready, (unsigned long long)term);
+        log_event(c->env->logger, LOG_INFO, "metadata_leadership", "node=%u leading=%d ready=%d term=%llu", c->node,
+                  leading, ready, (unsigned long long)term);
     }
     c->metadata.leading = leading;
     c->metadata.ready = ready;
@@ -62,7 +62,7 @@ static const struct group_fsm metadata_group_fsm = {
     .failed = on_failed,
 };
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------------- */
 
 static int founding_config(const struct control *c, struct core_config *config)
 {
@@ -83,12 +83,14 @@ static int founding_config(const struct control *c, struct core_config *config)
 static int refuse_log(const struct wal_group_info *info, const struct control *c, char *errmsg)
 {
     if (info->damaged) {
-        snprintf(errmsg, ERRMSG_SIZE, "this node's copy of the metadata is corrupt: replace the node by one with an empty "
+        snprintf(errmsg, ERRMSG_SIZE,
+                 "this node's copy of the metadata is corrupt: replace the node by one with an empty "
                  "directory and a new id");
     } else {
-        snprintf(errmsg, ERRMSG_SIZE, "the log has metadata replica %llu, the identity file %llu: they are of different "
-                 "disks or times; restore both together", (unsigned long long)info->replica,
-                 (unsigned long long)c->id.metadata_replica);
+        snprintf(errmsg, ERRMSG_SIZE,
+                 "the log has metadata replica %llu, the identity file %llu: they are of different "
+                 "disks or times; restore both together",
+                 (unsigned long long)info->replica, (unsigned long long)c->id.metadata_replica);
     }
     return ERR_CORRUPT;
 }
@@ -145,7 +147,7 @@ int metadata_open(struct control *c, char *errmsg)
     return 0;
 }
 
-/* ---- founding: the first command of a cluster, by whoever leads first --------------------------------------------- */
+/* ---- founding: the first command of a cluster, by whoever leads first ---------------------------------------- */
 
 static void founded(struct control_proposal *proposal, int error, const struct metadata_reply *reply)
 {
@@ -191,7 +193,7 @@ static void found_cluster(struct control *c)
     free(nodes);
 }
 
-/* ---- this node's registration ---------------------------------------------------------------------------------------- */
+/* ---- this node's registration -------------------------------------------------------------------------------- */
 
 static bool registration_differs(const struct control *c, const struct metadata_node *n)
 {
@@ -213,7 +215,8 @@ static void registered(struct control_proposal *proposal, int error, const struc
     struct control *c = container_of(proposal, struct control, metadata.register_proposal);
     c->metadata.registering = false;
     if (error == 0) {
-        log_event(c->env->logger, LOG_INFO, "node_registered", "node=%u address=%s rack=%s", c->node, c->advertised, c->rack);
+        log_event(c->env->logger, LOG_INFO, "node_registered", "node=%u address=%s rack=%s", c->node, c->advertised,
+                  c->rack);
     } else if (error == ERR_DISK_WIPED) {
         control_refuse(c, error, reply->text);
     }
@@ -232,7 +235,7 @@ static void register_self(struct control *c)
     control_propose(c, &command, &c->metadata.register_proposal);
 }
 
-/* ---- confirming: only then local groups may be founded or deleted ---------------------------------------------------- */
+/* ---- confirming: only then local groups may be founded or deleted -------------------------------------------- */
 
 static void confirm_done(struct control_barrier *barrier, int error)
 {

@@ -111,7 +111,8 @@ int control_peers_admit(void *data, const struct transport_identity *peer, char 
         return rv;
     }
     p = control_peers_find(c, peer->node);
-    /* Its own word on where it is reached counts, unless the address at hand works, or is the one that founding is about. */
+    /* Its own word on where it is reached counts, unless the address at hand works, or is the one that founding is
+     * about. */
     if (p == NULL || (!p->up && (control_is_formed(c) || seed_list_find(&c->formation.seeds, peer->node) == NULL))) {
         p = control_peers_note(c, peer->node, peer->peer_address);
         if (p == NULL) {
@@ -210,8 +211,7 @@ void control_peers_turn(struct control *c)
         return;
     }
     c->peers_changed = false;
-    HASH_ITER(hh, c->peers, p, next)
-    {
+    HASH_ITER (hh, c->peers, p, next) {
         if (p->changed) {
             int rv = transport_peer_set(c->transport, p->node, p->address);
             p->changed = false;
@@ -238,10 +238,9 @@ void control_peers_tick(struct control *c, uint64_t now_ms)
     if (!control_is_formed(c)) {
         return;
     }
-    HASH_ITER(hh, c->peers, p, next)
-    {
-        if (p->heard_ms != 0 && now_ms - p->heard_ms > CONTROL_GUEST_MS && !control_peers_known_disk(c, p->node, &disk_id) &&
-            seed_list_find(&c->formation.seeds, p->node) == NULL) {
+    HASH_ITER (hh, c->peers, p, next) {
+        if (p->heard_ms != 0 && now_ms - p->heard_ms > CONTROL_GUEST_MS &&
+            !control_peers_known_disk(c, p->node, &disk_id) && seed_list_find(&c->formation.seeds, p->node) == NULL) {
             log_event(c->env->logger, LOG_INFO, "guest_forgotten", "node=%u", p->node);
             transport_peer_remove(c->transport, p->node);
             control_calls_link_down(c, p->node);
@@ -255,8 +254,7 @@ void control_peers_free(struct control *c)
 {
     struct control_peer *p;
     struct control_peer *next;
-    HASH_ITER(hh, c->peers, p, next)
-    {
+    HASH_ITER (hh, c->peers, p, next) {
         HASH_DEL(c->peers, p);
         free(p);
     }

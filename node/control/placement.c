@@ -88,7 +88,7 @@ bool placement_choose(struct placement_node *nodes, uint32_t n, uint32_t replica
     return true;
 }
 
-/* ---- from the read model to a command ----------------------------------------------------------------------------- */
+/* ---- from the read model to a command ------------------------------------------------------------------------ */
 
 static uint32_t gather(const struct control *c, struct placement_node nodes[METADATA_NODES_MAX])
 {
@@ -97,11 +97,10 @@ static uint32_t gather(const struct control *c, struct placement_node nodes[META
 
     for (uint32_t i = 0; i < n; i++) {
         const struct metadata_node *node = metadata_fsm_node_at(m, i);
-        nodes[i] = (struct placement_node){
-            .node = node->node, .rack = node->rack, .alive = control_node_alive(c, node->node)};
+        nodes[i] =
+            (struct placement_node){.node = node->node, .rack = node->rack, .alive = control_node_alive(c, node->node)};
     }
-    list_for_each(pos, metadata_fsm_topics(m))
-    {
+    list_for_each (pos, metadata_fsm_topics(m)) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         for (uint32_t p = 0; p < t->n_partitions; p++) {
             for (uint32_t r = 0; r < t->partitions[p].n_replicas; r++) {

@@ -15,8 +15,9 @@ struct placement_node {
     uint32_t leaders;  /* preferred for already */
 };
 
-/* Choose @replication of @nodes for one partition, the preferred leader first: the one alive with the fewest leaderships;
- * then racks that hold no replica yet, then few replicas; nodes that are not alive only where there are no others.
+/* Choose @replication of @nodes for one partition, the preferred leader first: the one alive with the fewest
+ * leaderships; then racks that hold no replica yet, then few replicas; nodes that are not alive only where there are no
+ * others.
  * @salt spreads equals. Returns false when there are not enough nodes, or no majority of them would be alive. */
 bool placement_choose(struct placement_node *nodes, uint32_t n, uint32_t replication, uint64_t salt,
                       uint32_t out[METADATA_REPLICAS_MAX]);

@@ -19,7 +19,7 @@ struct reconcile_op {
     } u;
 };
 
-/* ---- what the logs hold at start ---------------------------------------------------------------------------------- */
+/* ---- what the logs hold at start ----------------------------------------------------------------------------- */
 
 struct scan_op {
     struct shard_op op;
@@ -127,7 +127,7 @@ void reconcile_open(struct control *c)
     }
 }
 
-/* ---- operations --------------------------------------------------------------------------------------------------- */
+/* ---- operations ---------------------------------------------------------------------------------------------- */
 
 static struct reconcile_op *op_new(struct control *c, uint64_t group)
 {
@@ -193,8 +193,8 @@ static int founders_of(const struct metadata_partition *p, struct core_config *c
     return 0;
 }
 
-/* Entry 1 names all founders. Where one was replaced meanwhile this replica, which never voted, starts empty instead and
- * gets entry 1 from the others. */
+/* Entry 1 names all founders. Where one was replaced meanwhile this replica, which never voted, starts empty instead
+ * and gets entry 1 from the others. */
 static bool founds(const struct metadata_partition *p, const struct metadata_replica *r)
 {
     for (uint32_t i = 0; i < p->n_replicas; i++) {
@@ -306,7 +306,7 @@ static void configure_replica(struct control *c, struct local *l, uint32_t messa
     shards_submit(c->shards, l->group, &op->u.configure.op);
 }
 
-/* ---- the pass ------------------------------------------------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------------------------------------------ */
 
 static bool full(const struct control *c)
 {
@@ -345,17 +345,16 @@ static void pass(struct control *c)
     struct local *next;
 
     c->reconcile.dirty = false;
-    HASH_ITER(hh, c->reconcile.table, l, next)
-    {
+    HASH_ITER (hh, c->reconcile.table, l, next) {
         if (full(c)) {
             goto more;
         }
-        if ((l->state == LOCAL_OPEN || l->state == LOCAL_FAILED) && metadata_fsm_group_deleted(c->metadata.fsm, l->group)) {
+        if ((l->state == LOCAL_OPEN || l->state == LOCAL_FAILED) &&
+            metadata_fsm_group_deleted(c->metadata.fsm, l->group)) {
             delete_replica(c, l);
         }
     }
-    list_for_each(pos, metadata_fsm_topics(c->metadata.fsm))
-    {
+    list_for_each (pos, metadata_fsm_topics(c->metadata.fsm)) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         uint32_t message_max_bytes = (uint32_t)strtoul(metadata_topic_config(t, "max.message.bytes"), NULL, 10);
         for (uint32_t i = 0; i < t->n_partitions; i++) {
@@ -403,8 +402,7 @@ void reconcile_free(struct control *c)
     struct local *next;
     struct list *pos;
 
-    HASH_ITER(hh, c->reconcile.table, l, next)
-    {
+    HASH_ITER (hh, c->reconcile.table, l, next) {
         local_drop(c, l);
     }
     while ((pos = list_pop_front(&c->reconcile.operations)) != NULL) {

@@ -1,7 +1,7 @@
 /* A replica whose records are corrupt gets a successor under a new id on the same disk. Its node asks the metadata for
- * one, drops the old records (reconcile.c) and joins empty; the group's leader, wherever that is, changes the members one
- * at a time: the successor learns, is promoted when it has caught up, then the old one is removed. Every step follows from
- * what metadata and configuration say, so whoever dies in between is simply continued. */
+ * one, drops the old records (reconcile.c) and joins empty; the group's leader, wherever that is, changes the members
+ * one at a time: the successor learns, is promoted when it has caught up, then the old one is removed. Every step
+ * follows from what metadata and configuration say, so whoever dies in between is simply continued. */
 #include <stdlib.h>
 
 #include "node/control/control_internal.h"
@@ -11,7 +11,7 @@ void replace_init(struct control *c)
     list_init(&c->replace.operations);
 }
 
-/* ---- on the node of the corrupt replica ---------------------------------------------------------------------------- */
+/* ---- on the node of the corrupt replica ---------------------------------------------------------------------- */
 
 static void proposed(struct control_proposal *proposal, int error, const struct metadata_reply *reply)
 {
@@ -67,7 +67,7 @@ static void replace_corrupt(struct control *c)
     }
 }
 
-/* ---- on the leader of the group ------------------------------------------------------------------------------------ */
+/* ---- on the leader of the group ------------------------------------------------------------------------------ */
 
 struct members_op {
     struct shard_op op;
@@ -169,12 +169,13 @@ static void members_done(struct shard_op *shard_op)
     struct local *l = reconcile_find(c, op->group);
 
     if (op->step != NULL) {
-        log_event(c->env->logger, LOG_INFO, "members_step", "group=%llu step=%s replica=%llu", (unsigned long long)op->group,
-                  op->step, (unsigned long long)op->step_replica);
+        log_event(c->env->logger, LOG_INFO, "members_step", "group=%llu step=%s replica=%llu",
+                  (unsigned long long)op->group, op->step, (unsigned long long)op->step_replica);
     }
     if (op->settled && l != NULL) {
         for (uint32_t i = 0; i < op->n; i++) {
-            l->members_settled = op->wanted[i].replica > l->members_settled ? op->wanted[i].replica : l->members_settled;
+            l->members_settled =
+                op->wanted[i].replica > l->members_settled ? op->wanted[i].replica : l->members_settled;
         }
     }
     c->replace.under_way--;
@@ -204,7 +205,8 @@ static void change_members(struct control *c, const struct metadata_partition *p
 
 static void follow_replacements(struct control *c)
 {
-    for (const struct leader *l = c->leaders.table; l != NULL && c->replace.under_way < CONTROL_REPLACE_BATCH; l = l->hh.next) {
+    for (const struct leader *l = c->leaders.table; l != NULL && c->replace.under_way < CONTROL_REPLACE_BATCH;
+         l = l->hh.next) {
         const struct metadata_partition *p;
         const struct local *local;
         uint64_t newest;

@@ -22,9 +22,9 @@ struct seed_list {
 
 /* Errors: ERR_INVALID node 0 or the address, ERR_EXISTS, ERR_TOO_BIG. */
 int seed_list_add(struct seed_list *list, uint32_t node, const char *address, const struct uuid *disk_id) MUST_USE;
-struct seed *seed_list_find(struct seed_list *list, uint32_t node); /* NULL: not listed */
+struct seed *seed_list_find(struct seed_list *list, uint32_t node);   /* NULL: not listed */
 uint32_t seed_list_rank(const struct seed_list *list, uint32_t node); /* UINT32_MAX: not listed */
-bool seed_list_complete(const struct seed_list *list);              /* all disks are known */
+bool seed_list_complete(const struct seed_list *list);                /* all disks are known */
 /* The same nodes at the same addresses, whatever is known of their disks. */
 bool seed_list_same_seeds(const struct seed_list *a, const struct seed_list *b);
 /* The first 16 bytes of the SHA-256 of a complete list: what its seeds pledge to, and the id of the cluster. */

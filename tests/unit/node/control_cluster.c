@@ -10,7 +10,8 @@ static void on_log(void *data, struct sim_node *machine, const char *line, size_
     struct cluster *cl = data;
     cl->not_opened += strstr(line, "replica_not_opened") != NULL;
     if (getenv("CLUSTER_LOG") != NULL) {
-        fprintf(stderr, "%12.6f %s %.*s\n", (double)sim_world_now(cl->world) / 1e9, sim_node_host(machine), (int)length, line);
+        fprintf(stderr, "%12.6f %s %.*s\n", (double)sim_world_now(cl->world) / 1e9, sim_node_host(machine), (int)length,
+                line);
     }
 }
 
@@ -61,7 +62,7 @@ struct cluster_node *cluster_node(struct cluster *cl, uint32_t id)
     return &cl->nodes[id - 1];
 }
 
-/* ---- a node's life ---- */
+/* ---- a node's life ------------------------------------------------------------------------------------------- */
 
 static void on_closed(void *data)
 {
@@ -170,7 +171,7 @@ void cluster_wipe(struct cluster *cl, uint32_t id)
     sim_node_make_dirs(node->machine, "/var");
 }
 
-/* ---- running ---- */
+/* ---- running ------------------------------------------------------------------------------------------------- */
 
 struct wait {
     struct cluster *cl;
@@ -261,7 +262,7 @@ uint32_t cluster_metadata_voters(struct cluster *cl)
     return leader == NULL ? 0 : core_config_voters(group_config(leader->control->metadata.group));
 }
 
-/* ---- topics ---- */
+/* ---- topics -------------------------------------------------------------------------------------------------- */
 
 struct topic_call {
     struct cluster_node *node;

@@ -52,7 +52,8 @@ void cluster_kill(struct cluster *cl, uint32_t id, enum sim_end how);
 void cluster_wipe(struct cluster *cl, uint32_t id); /* the disk is empty: it is a stranger with a known id */
 
 /* Runs on; at every event the oracle looks. False: the limit came first. */
-bool cluster_run_until(struct cluster *cl, bool (*holds)(struct cluster *cl, void *data), void *data, uint64_t limit_ms);
+bool cluster_run_until(struct cluster *cl, bool (*holds)(struct cluster *cl, void *data), void *data,
+                       uint64_t limit_ms);
 void cluster_run(struct cluster *cl, uint64_t ms);
 
 /* All running nodes are part of one cluster, their metadata is confirmed and equal, and all are registered. */

@@ -1,6 +1,6 @@
 /* First start and joining: all orders, deaths in between, emptied disks. At most one cluster ever works. */
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,13 +37,14 @@ static void assert_settles(struct cluster *cl)
                 if (n->control->metadata.group != NULL) {
                     group_info(n->control->metadata.group, &info);
                 }
-                print_message("  cluster %s replica %llu ready %d confirmed %d index %llu digest %x term %llu leader %u commit %llu nodes %u\n",
-                              uuid_format(&n->control->id.cluster_id, id),
-                              (unsigned long long)n->control->id.metadata_replica, n->control->metadata.ready,
-                              n->control->metadata.confirmed,
-                              (unsigned long long)metadata_fsm_index(n->control->metadata.fsm),
-                              metadata_fsm_digest(n->control->metadata.fsm), (unsigned long long)info.term, info.leader_node,
-                              (unsigned long long)info.commit, metadata_fsm_nodes(n->control->metadata.fsm));
+                print_message(
+                    "  cluster %s replica %llu ready %d confirmed %d index %llu digest %x term %llu leader %u commit "
+                    "%llu nodes %u\n",
+                    uuid_format(&n->control->id.cluster_id, id), (unsigned long long)n->control->id.metadata_replica,
+                    n->control->metadata.ready, n->control->metadata.confirmed,
+                    (unsigned long long)metadata_fsm_index(n->control->metadata.fsm),
+                    metadata_fsm_digest(n->control->metadata.fsm), (unsigned long long)info.term, info.leader_node,
+                    (unsigned long long)info.commit, metadata_fsm_nodes(n->control->metadata.fsm));
             }
         }
         fail_msg("the cluster did not settle");

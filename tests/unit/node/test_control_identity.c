@@ -1,6 +1,6 @@
 /* The identity file: what a data directory remembers, and what is refused when it does not fit. */
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Where replicas go: racks, balance, the dead. */
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

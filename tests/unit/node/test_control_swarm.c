@@ -1,5 +1,5 @@
-/* Everything at once: three seeds form and two more nodes join under faults drawn from a seed, while topics come and go;
- * then all heals, and everything must have come to the same end on every node.
+/* Everything at once: three seeds form and two more nodes join under faults drawn from a seed, while topics come and
+ * go; then all heals, and everything must have come to the same end on every node.
  *
  *   test_control_swarm [first seed] [runs] */
 #include <assert.h>
@@ -35,8 +35,7 @@ static const char *wrong(struct cluster *cl)
 static bool replicas_match(const struct control *c)
 {
     uint32_t expected = 0;
-    list_for_each(pos, metadata_fsm_topics(c->metadata.fsm))
-    {
+    list_for_each (pos, metadata_fsm_topics(c->metadata.fsm)) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         for (uint32_t p = 0; p < t->n_partitions; p++) {
             const struct metadata_replica *mine = reconcile_own_replica(c, &t->partitions[p]);
@@ -183,10 +182,11 @@ static int run(uint64_t seed)
         for (uint32_t i = 0; i < NODES; i++) {
             const struct control *c = cl.nodes[i].control;
             if (c != NULL) {
-                printf("  node %u: formed %d replica %llu confirmed %d ready %d index %llu digest %x replicas_match %d\n", i + 1,
-                       control_formed(c), (unsigned long long)c->id.metadata_replica, c->metadata.confirmed, c->metadata.ready,
-                       (unsigned long long)metadata_fsm_index(c->metadata.fsm), metadata_fsm_digest(c->metadata.fsm),
-                       replicas_match(c));
+                printf(
+                    "  node %u: formed %d replica %llu confirmed %d ready %d index %llu digest %x replicas_match %d\n",
+                    i + 1, control_formed(c), (unsigned long long)c->id.metadata_replica, c->metadata.confirmed,
+                    c->metadata.ready, (unsigned long long)metadata_fsm_index(c->metadata.fsm),
+                    metadata_fsm_digest(c->metadata.fsm), replicas_match(c));
             }
         }
     }

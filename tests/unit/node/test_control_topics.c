@@ -1,6 +1,6 @@
 /* Topics on a running cluster: local groups follow the metadata, on every node, over deaths. */
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,8 +39,7 @@ static bool matches(struct cluster *cl, void *data)
         if (!c->metadata.confirmed || c->reconcile.dirty || c->reconcile.under_way != 0) {
             return false;
         }
-        list_for_each(pos, metadata_fsm_topics(c->metadata.fsm))
-        {
+        list_for_each (pos, metadata_fsm_topics(c->metadata.fsm)) {
             const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
             for (uint32_t p = 0; p < t->n_partitions; p++) {
                 const struct metadata_partition *part = &t->partitions[p];
@@ -204,8 +203,7 @@ static bool preferred_lead(struct cluster *cl, void *data)
 {
     const struct control *c = cl->nodes[0].control;
     (void)data;
-    list_for_each(pos, metadata_fsm_topics(c->metadata.fsm))
-    {
+    list_for_each (pos, metadata_fsm_topics(c->metadata.fsm)) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         for (uint32_t p = 0; p < t->n_partitions; p++) {
             if (control_leader_of(c, t->partitions[p].group, NULL) != t->partitions[p].preferred_node) {
@@ -581,8 +579,9 @@ static void flip_something(struct cluster *cl, const struct log_files *files)
     fail_msg("nothing is written in these files");
 }
 
-/* One bit flips in the log of the second shard, anywhere in what was written. The node notices or not (what nobody needs
- * any more may rot), refuses to start where it cannot tell what it lost, and otherwise heals; nobody ever leads twice. */
+/* One bit flips in the log of the second shard, anywhere in what was written. The node notices or not (what nobody
+ * needs any more may rot), refuses to start where it cannot tell what it lost, and otherwise heals; nobody ever leads
+ * twice. */
 static void a_flipped_bit_on_disk_is_healed_or_refused(void **state)
 {
     uint32_t damaged = 0;
