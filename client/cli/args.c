@@ -208,8 +208,7 @@ enum args_result args_parse(struct cli *cli, const struct command *command, int 
             return ARGS_HELP;
         }
         if (value == '?' || value == ':') {
-            (void)cli_usage(command, value == ':' ? "%s needs a value" : "%s is not an option here",
-                            argv[optind - 1]);
+            (void)cli_usage(command, value == ':' ? "%s needs a value" : "%s is not an option here", argv[optind - 1]);
             return ARGS_ERROR;
         }
         slot = slot_find(slots, count, value);

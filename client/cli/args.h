@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARGS_MAX 40  /* options of one command, the global ones included */
+#define ARGS_MAX 40 /* options of one command, the global ones included */
 #define ARG_LIST_MAX 64
 
 enum arg_kind {
@@ -29,8 +29,8 @@ struct arg {
     const char *name; /* long; NULL ends a table */
     char letter;      /* short, 0: none */
     enum arg_kind kind;
-    size_t offset;         /* of the target in the command's struct */
-    const char *value;     /* how help calls the value */
+    size_t offset;     /* of the target in the command's struct */
+    const char *value; /* how help calls the value */
     const char *help;
 };
 

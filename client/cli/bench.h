@@ -24,17 +24,29 @@ struct bench_args {
 
 /* The rows of a bench's table. */
 #define BENCH_ARG_TOPIC                                                                                                \
-    {"topic", 't', ARG_TEXT, offsetof(struct bench_args, topic), "NAME", "(" BENCH_TOPIC "; created if missing)"}
+    {                                                                                                                  \
+        "topic", 't', ARG_TEXT, offsetof(struct bench_args, topic), "NAME", "(" BENCH_TOPIC "; created if missing)"    \
+    }
 #define BENCH_ARG_PARTITIONS                                                                                           \
-    {"partitions", 'p', ARG_U32, offsetof(struct bench_args, partitions), "N", "of the topic, when it is created"}
+    {                                                                                                                  \
+        "partitions", 'p', ARG_U32, offsetof(struct bench_args, partitions), "N", "of the topic, when it is created"   \
+    }
 #define BENCH_ARG_REPLICATION                                                                                          \
-    {"replication", 0, ARG_U32, offsetof(struct bench_args, replication), "N", "of the topic, when it is created"}
+    {                                                                                                                  \
+        "replication", 0, ARG_U32, offsetof(struct bench_args, replication), "N", "of the topic, when it is created"   \
+    }
 #define BENCH_ARG_RECORDS                                                                                              \
-    {"records", 'n', ARG_U64, offsetof(struct bench_args, records), "N", "end after so many"}
+    {                                                                                                                  \
+        "records", 'n', ARG_U64, offsetof(struct bench_args, records), "N", "end after so many"                        \
+    }
 #define BENCH_ARG_SECONDS                                                                                              \
-    {"seconds", 's', ARG_DURATION_MS, offsetof(struct bench_args, seconds_ms), "TIME", "end after (10s)"}
+    {                                                                                                                  \
+        "seconds", 's', ARG_DURATION_MS, offsetof(struct bench_args, seconds_ms), "TIME", "end after (10s)"            \
+    }
 #define BENCH_ARG_OPTION                                                                                               \
-    {"option", 'X', ARG_LIST, offsetof(struct bench_args, options), "NAME=VALUE", "any option of <cairn/options.h>"}
+    {                                                                                                                  \
+        "option", 'X', ARG_LIST, offsetof(struct bench_args, options), "NAME=VALUE", "any option of <cairn/options.h>" \
+    }
 
 struct bench_result {
     const char *name;

@@ -163,8 +163,7 @@ static int run_produce(struct cli *cli, const struct command *command, int argc,
 /* One record at a time: each is flushed before the next. */
 static int latency_loop(struct bench_produce *b)
 {
-    struct cairn_message m = {
-        .topic = b->args->topic, .value = b->payload, .value_size = b->args->size_bytes};
+    struct cairn_message m = {.topic = b->args->topic, .value = b->payload, .value_size = b->args->size_bytes};
     double interval_ns = b->args->rate > 0 ? 1e9 / (double)b->args->rate : 0;
     uint64_t warm_ns = clock_ns() + b->args->warmup_ms * 1000000ull;
     bool warm = b->args->warmup_ms == 0;

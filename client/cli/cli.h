@@ -19,9 +19,9 @@ struct cli {
     const char *bootstrap;
     bool json;
     uint32_t timeout_ms;
-    bool colour_out;  /* stdout is a terminal */
+    bool colour_out;   /* stdout is a terminal */
     bool terminal_err; /* stderr is one: progress is drawn there */
-    int signal_fd;    /* SIGINT and SIGTERM arrive here */
+    int signal_fd;     /* SIGINT and SIGTERM arrive here */
     struct cairn_client *client;
 };
 

@@ -76,7 +76,9 @@ static void nodes_text(struct cli *cli, const struct cairn_cluster_status *s)
         snprintf(number, sizeof number, "%u", n->node);
         table_add(t, number, n->address, n->rack[0] != '\0' ? n->rack : "-",
                   n->alive ? coloured(cli, COLOUR_GOOD, "alive", state) : coloured(cli, COLOUR_BAD, "DOWN", state),
-                  n->node == s->metadata_leader_node ? "leader" : is_voter(s, n->node) ? "voter" : "learner");
+                  n->node == s->metadata_leader_node ? "leader"
+                  : is_voter(s, n->node)             ? "voter"
+                                                     : "learner");
     }
     table_print(t, cli);
     table_free(t);

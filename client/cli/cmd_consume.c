@@ -22,7 +22,8 @@ static const struct arg consume_table[] = {
     {"topic", 't', ARG_TEXT, offsetof(struct consume_args, topic), "NAME", "what to read (required)"},
     {"from", 0, ARG_TEXT, offsetof(struct consume_args, from), "earliest|latest|OFFSET",
      "where to begin (earliest; with --follow: latest)"},
-    {"partition", 'p', ARG_LIST, offsetof(struct consume_args, partitions), "N", "only this one; may be repeated (all)"},
+    {"partition", 'p', ARG_LIST, offsetof(struct consume_args, partitions), "N",
+     "only this one; may be repeated (all)"},
     {"follow", 'f', ARG_FLAG, offsetof(struct consume_args, follow), NULL,
      "go on with what is written (else end at today's end)"},
     {"count", 'n', ARG_U64, offsetof(struct consume_args, count), "N", "end after so many records"},
@@ -132,9 +133,8 @@ static bool consume_done(struct consume *c)
         return false;
     }
     for (uint32_t i = 0; i < c->partition_count; i++) {
-        if (c->ends[i] >= 0 &&
-            (cairn_consumer_position(c->consumer, c->args->topic, (int32_t)i, &position) != 0 ||
-             position < c->ends[i])) {
+        if (c->ends[i] >= 0 && (cairn_consumer_position(c->consumer, c->args->topic, (int32_t)i, &position) != 0 ||
+                                position < c->ends[i])) {
             return false;
         }
     }

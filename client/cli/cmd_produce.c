@@ -29,8 +29,7 @@ static const struct arg produce_table[] = {
     {"topic", 't', ARG_TEXT, offsetof(struct produce_args, topic), "NAME", "where to (required)"},
     {"key-delimiter", 'K', ARG_TEXT, offsetof(struct produce_args, delimiter), "TEXT",
      "the line up to it is the key (no keys)"},
-    {"partition", 'p', ARG_TEXT, offsetof(struct produce_args, partition), "N",
-     "always this one (by key, or in turn)"},
+    {"partition", 'p', ARG_TEXT, offsetof(struct produce_args, partition), "N", "always this one (by key, or in turn)"},
     {"compression", 'z', ARG_TEXT, offsetof(struct produce_args, compression), "none|zstd", "of batches (none)"},
     {"delivery-timeout", 0, ARG_DURATION_MS, offsetof(struct produce_args, delivery_timeout_ms), "TIME",
      "then a record's outcome is unknown (30s)"},
@@ -119,8 +118,7 @@ static struct tag *tag_new(const struct cairn_message *m)
 /* False: the producer will not take it. */
 static bool line_send(struct produce *p, const char *line, size_t size)
 {
-    struct cairn_message m = {
-        .topic = p->args->topic, .partition = p->partition, .value = line, .value_size = size};
+    struct cairn_message m = {.topic = p->args->topic, .partition = p->partition, .value = line, .value_size = size};
     const char *at;
 
     if (p->delimiter_size > 0) {
@@ -265,8 +263,8 @@ static void summary(struct produce *p)
         printf("{\"sent\": %llu, \"acknowledged\": %llu, \"unknown\": %llu, \"failed\": %llu, \"bytes\": %llu, "
                "\"seconds\": %.3f}\n",
                (unsigned long long)p->records, (unsigned long long)p->acknowledged,
-               (unsigned long long)(p->unknown + pending), (unsigned long long)p->failed,
-               (unsigned long long)p->bytes, seconds);
+               (unsigned long long)(p->unknown + pending), (unsigned long long)p->failed, (unsigned long long)p->bytes,
+               seconds);
         return;
     }
     fprintf(stderr, "%llu of %llu records acknowledged in %.2f s (%s records/s, %s/s)",

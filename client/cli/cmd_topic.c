@@ -7,8 +7,7 @@
 #include "client/cli/commands.h"
 
 /* Parse, take the one operand (or none), connect. -1: go on; else the exit code. */
-static int begin(struct cli *cli, const struct command *command, int argc, char **argv, void *target,
-                 const char **name)
+static int begin(struct cli *cli, const struct command *command, int argc, char **argv, void *target, const char **name)
 {
     int operands;
     int rv;
@@ -108,9 +107,9 @@ static void list_json(const struct cairn_topic_list *list)
         char id[37];
 
         id_text(t->id, id);
-        json_array_append_new(out, json_pack("{s:s, s:s, s:I, s:I}", "name", t->name, "id", id, "partitions",
-                                             (json_int_t)t->partition_count, "replication",
-                                             (json_int_t)t->replication));
+        json_array_append_new(out,
+                              json_pack("{s:s, s:s, s:I, s:I}", "name", t->name, "id", id, "partitions",
+                                        (json_int_t)t->partition_count, "replication", (json_int_t)t->replication));
     }
     json_dumpf(out, stdout, JSON_INDENT(2));
     printf("\n");

@@ -19,9 +19,17 @@ const struct arg cli_args[] = {
 };
 
 const struct command *const cli_commands[] = {
-    &command_cluster_status, &command_topic_create,  &command_topic_list,    &command_topic_describe,
-    &command_topic_delete,   &command_produce,       &command_consume,       &command_bench_produce,
-    &command_bench_consume,  &command_bench_latency, NULL,
+    &command_cluster_status,
+    &command_topic_create,
+    &command_topic_list,
+    &command_topic_describe,
+    &command_topic_delete,
+    &command_produce,
+    &command_consume,
+    &command_bench_produce,
+    &command_bench_consume,
+    &command_bench_latency,
+    NULL,
 };
 
 int cli_open(struct cli *cli)

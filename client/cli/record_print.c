@@ -17,8 +17,7 @@ static void headers_print(FILE *out, const struct cairn_record *record)
     }
 }
 
-static void field_print(FILE *out, char field, const char *topic, int32_t partition,
-                        const struct cairn_record *record)
+static void field_print(FILE *out, char field, const char *topic, int32_t partition, const struct cairn_record *record)
 {
     switch (field) {
     case 'k':

@@ -15,7 +15,8 @@ struct leader {
     char address[CLIENT_ADDRESS_SIZE];
 };
 
-static int leader_find(const Cairn__Native__MetadataResponse *m, const char *name, int32_t partition, struct leader *out)
+static int leader_find(const Cairn__Native__MetadataResponse *m, const char *name, int32_t partition,
+                       struct leader *out)
 {
     const Cairn__Native__TopicInfo *t = NULL;
 
@@ -93,8 +94,8 @@ static int offsets_read(const struct admin_call *a, struct cairn_offsets *offset
     return rv;
 }
 
-static int offsets_ask(struct cairn_client *client, const struct leader *leader, int32_t partition,
-                       uint32_t timeout_ms, const char *what, struct cairn_offsets *offsets, struct cairn_error *error)
+static int offsets_ask(struct cairn_client *client, const struct leader *leader, int32_t partition, uint32_t timeout_ms,
+                       const char *what, struct cairn_offsets *offsets, struct cairn_error *error)
 {
     struct admin_call a = {.client = client,
                            .call = CALL_LIST_OFFSETS,

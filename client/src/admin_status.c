@@ -19,8 +19,7 @@ static size_t status_size(const Cairn__Native__ClusterStatusResponse *in)
     return size;
 }
 
-static const struct cairn_node_info *nodes_build(struct admin_memory *m,
-                                                 const Cairn__Native__ClusterStatusResponse *in)
+static const struct cairn_node_info *nodes_build(struct admin_memory *m, const Cairn__Native__ClusterStatusResponse *in)
 {
     struct cairn_node_info *nodes = admin_memory_take(m, in->n_nodes * sizeof *nodes);
 
@@ -88,8 +87,7 @@ static struct cairn_cluster_status *status_build(const Cairn__Native__ClusterSta
 int cairn_admin_cluster_status(struct cairn_client *client, uint32_t timeout_ms, struct cairn_cluster_status **status,
                                struct cairn_error *error)
 {
-    struct admin_call a = {
-        .client = client, .call = CALL_CLUSTER_STATUS, .timeout_ms = timeout_ms, .repeatable = true};
+    struct admin_call a = {.client = client, .call = CALL_CLUSTER_STATUS, .timeout_ms = timeout_ms, .repeatable = true};
     Cairn__Native__ClusterStatusResponse *answer;
     int rv;
 

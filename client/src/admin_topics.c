@@ -154,8 +154,7 @@ static struct cairn_topic_info *topic_info_build(const Cairn__Native__TopicInfo 
 int cairn_admin_describe_topic(struct cairn_client *client, const char *name, uint32_t timeout_ms,
                                struct cairn_topic_info **info, struct cairn_error *error)
 {
-    struct admin_call a = {
-        .client = client, .call = CALL_DESCRIBE_TOPIC, .timeout_ms = timeout_ms, .repeatable = true};
+    struct admin_call a = {.client = client, .call = CALL_DESCRIBE_TOPIC, .timeout_ms = timeout_ms, .repeatable = true};
     Cairn__Native__DescribeTopicRequest m = CAIRN__NATIVE__DESCRIBE_TOPIC_REQUEST__INIT;
     Cairn__Native__DescribeTopicResponse *answer;
     char what[160];

@@ -59,9 +59,21 @@ int cairn_client_open(const char *bootstrap, const struct cairn_options *options
     {
         const struct option_field fields[] = {
             {.name = "client_id", .kind = OPTION_TEXT, .target = &config.client_id},
-            {.name = "connect_timeout_ms", .kind = OPTION_U32, .target = &config.connect_timeout_ms, .min = 10, .max = 600000},
-            {.name = "request_timeout_ms", .kind = OPTION_U32, .target = &config.request_timeout_ms, .min = 100, .max = 600000},
-            {.name = "metadata_max_age_ms", .kind = OPTION_U32, .target = &config.metadata_max_age_ms, .min = 100, .max = 86400000},
+            {.name = "connect_timeout_ms",
+             .kind = OPTION_U32,
+             .target = &config.connect_timeout_ms,
+             .min = 10,
+             .max = 600000},
+            {.name = "request_timeout_ms",
+             .kind = OPTION_U32,
+             .target = &config.request_timeout_ms,
+             .min = 100,
+             .max = 600000},
+            {.name = "metadata_max_age_ms",
+             .kind = OPTION_U32,
+             .target = &config.metadata_max_age_ms,
+             .min = 100,
+             .max = 86400000},
         };
         rv = options_apply(options, fields, sizeof fields / sizeof fields[0], error);
     }

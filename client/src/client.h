@@ -23,7 +23,7 @@ struct option_values; /* options.c */
 struct option_field {
     const char *name;
     enum { OPTION_U32, OPTION_U64, OPTION_CHOICE, OPTION_TEXT } kind;
-    void *target;        /* uint32_t, uint64_t, int (index of the choice), const char * (borrowed from the options) */
+    void *target; /* uint32_t, uint64_t, int (index of the choice), const char * (borrowed from the options) */
     uint64_t min;
     uint64_t max;
     const char *choices; /* "none|zstd" */

@@ -69,9 +69,21 @@ static int consumer_options(struct cairn_consumer *c, const struct cairn_options
     int policy = 0;
     const struct option_field fields[] = {
         {.name = "on_out_of_range", .kind = OPTION_CHOICE, .target = &policy, .choices = "error|earliest|latest"},
-        {.name = "fetch_max_bytes", .kind = OPTION_U32, .target = &c->config.fetch_max_bytes, .min = 1024, .max = 32u << 20},
-        {.name = "prefetch_max_bytes", .kind = OPTION_U64, .target = &c->config.prefetch_max_bytes, .min = 1024, .max = 1ull << 40},
-        {.name = "fetch_max_wait_ms", .kind = OPTION_U32, .target = &c->config.fetch_max_wait_ms, .min = 1, .max = 30000},
+        {.name = "fetch_max_bytes",
+         .kind = OPTION_U32,
+         .target = &c->config.fetch_max_bytes,
+         .min = 1024,
+         .max = 32u << 20},
+        {.name = "prefetch_max_bytes",
+         .kind = OPTION_U64,
+         .target = &c->config.prefetch_max_bytes,
+         .min = 1024,
+         .max = 1ull << 40},
+        {.name = "fetch_max_wait_ms",
+         .kind = OPTION_U32,
+         .target = &c->config.fetch_max_wait_ms,
+         .min = 1,
+         .max = 30000},
     };
     int rv = options_apply(options, fields, sizeof fields / sizeof fields[0], error);
 
@@ -414,9 +426,8 @@ size_t cairn_records_size(const struct cairn_records *r)
 
 bool cairn_record_header(struct cairn_record *record, struct cairn_record_header *header)
 {
-    struct record r = {.header_count = (int32_t)record->header_count,
-                       .headers = record->headers,
-                       .headers_end = record->headers_end};
+    struct record r = {
+        .header_count = (int32_t)record->header_count, .headers = record->headers, .headers_end = record->headers_end};
     struct record_header h;
 
     if (!record_header_next(&r, &h)) {

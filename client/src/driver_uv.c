@@ -298,8 +298,7 @@ static void run_tasks(struct driver *d)
     if (list_empty(&tasks)) {
         return;
     }
-    list_for_each(pos, &tasks)
-    {
+    list_for_each (pos, &tasks) {
         struct driver_task *task = list_entry(pos, struct driver_task, link);
         task->run(&d->core, task->arg);
     }

@@ -66,8 +66,8 @@ static void host_delivered(struct producer_host *host, struct batch *b)
         uv_mutex_lock(&p->mutex);
         if (p->failure == 0) {
             p->failure = b->status;
-            (void)snprintf(p->failure_text, sizeof p->failure_text, "topic %.100s partition %d: %.120s",
-                           delivery.topic, delivery.partition, delivery.text);
+            (void)snprintf(p->failure_text, sizeof p->failure_text, "topic %.100s partition %d: %.120s", delivery.topic,
+                           delivery.partition, delivery.text);
         }
         uv_mutex_unlock(&p->mutex);
     }
@@ -84,10 +84,18 @@ static int producer_options(struct cairn_producer *p, const struct cairn_options
     const struct option_field fields[] = {
         {.name = "linger_ms", .kind = OPTION_U32, .target = &a->linger_ms, .max = 60000},
         {.name = "batch_size_bytes", .kind = OPTION_U32, .target = &a->batch_size_bytes, .min = 512, .max = 8u << 20},
-        {.name = "buffer_max_bytes", .kind = OPTION_U64, .target = &a->buffer_max_bytes, .min = 64u << 10, .max = 1ull << 40},
+        {.name = "buffer_max_bytes",
+         .kind = OPTION_U64,
+         .target = &a->buffer_max_bytes,
+         .min = 64u << 10,
+         .max = 1ull << 40},
         {.name = "compression", .kind = OPTION_CHOICE, .target = &codec, .choices = "none|zstd"},
         {.name = "max_block_ms", .kind = OPTION_U32, .target = &p->max_block_ms, .max = INT_MAX},
-        {.name = "delivery_timeout_ms", .kind = OPTION_U32, .target = &a->delivery_timeout_ms, .min = 100, .max = 3600000},
+        {.name = "delivery_timeout_ms",
+         .kind = OPTION_U32,
+         .target = &a->delivery_timeout_ms,
+         .min = 100,
+         .max = 3600000},
         {.name = "in_flight_max", .kind = OPTION_U32, .target = &in_flight, .min = 1, .max = PRODUCER_IN_FLIGHT_MAX},
     };
     int rv = options_apply(options, fields, sizeof fields / sizeof fields[0], error);
@@ -314,8 +322,9 @@ int cairn_producer_send(struct cairn_producer *p, const struct cairn_message *m,
             return error_set(error, ERR_NOMEM, "send to %.100s: out of memory", m->topic);
         }
     }
-    rv = headers_convert(m, headers) ? send_record(p, m, headers, error)
-                                     : error_set(error, ERR_INVALID, "send to %.100s: a header is not allowed", m->topic);
+    rv = headers_convert(m, headers)
+             ? send_record(p, m, headers, error)
+             : error_set(error, ERR_INVALID, "send to %.100s: a header is not allowed", m->topic);
     if (headers != on_stack) {
         free(headers);
     }

@@ -1,6 +1,7 @@
 /* Topics and the cluster's state: calls that wait for their answer. Any thread but the background one.
  *
- *     rv = cairn_admin_create_topic(client, &(struct cairn_topic_spec){ .name = "orders", .partitions = 6 }, 10000, &error);
+ *     rv = cairn_admin_create_topic(client, &(struct cairn_topic_spec){ .name = "orders", .partitions = 6 }, 10000,
+ * &error);
  */
 #ifndef CAIRN_ADMIN_H
 #define CAIRN_ADMIN_H
@@ -103,18 +104,18 @@ CAIRN_API void cairn_cluster_status_free(struct cairn_cluster_status *status);
 /* Errors of all: CAIRN_ERR_TIMEOUT (nobody answered in @timeout_ms), CAIRN_ERR_NOMEM, and what the node refuses with.
  * CAIRN_ERR_UNKNOWN_OUTCOME of create and delete: the connection broke before the answer and the cluster's state does
  * not tell whether this call was the one that changed it. */
-CAIRN_API int cairn_admin_create_topic(struct cairn_client *client, const struct cairn_topic_spec *spec, uint32_t timeout_ms,
-                                 struct cairn_error *error);
+CAIRN_API int cairn_admin_create_topic(struct cairn_client *client, const struct cairn_topic_spec *spec,
+                                       uint32_t timeout_ms, struct cairn_error *error);
 CAIRN_API int cairn_admin_delete_topic(struct cairn_client *client, const char *name, uint32_t timeout_ms,
-                                 struct cairn_error *error);
+                                       struct cairn_error *error);
 CAIRN_API int cairn_admin_describe_topic(struct cairn_client *client, const char *name, uint32_t timeout_ms,
-                                   struct cairn_topic_info **info, struct cairn_error *error);
+                                         struct cairn_topic_info **info, struct cairn_error *error);
 CAIRN_API int cairn_admin_list_topics(struct cairn_client *client, uint32_t timeout_ms, struct cairn_topic_list **list,
-                               struct cairn_error *error);
-CAIRN_API int cairn_admin_offsets(struct cairn_client *client, const char *name, int32_t partition,
-                                  uint32_t timeout_ms, struct cairn_offsets *offsets, struct cairn_error *error);
+                                      struct cairn_error *error);
+CAIRN_API int cairn_admin_offsets(struct cairn_client *client, const char *name, int32_t partition, uint32_t timeout_ms,
+                                  struct cairn_offsets *offsets, struct cairn_error *error);
 CAIRN_API int cairn_admin_cluster_status(struct cairn_client *client, uint32_t timeout_ms,
-                                   struct cairn_cluster_status **status, struct cairn_error *error);
+                                         struct cairn_cluster_status **status, struct cairn_error *error);
 
 #ifdef __cplusplus
 }

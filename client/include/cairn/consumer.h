@@ -59,15 +59,15 @@ CAIRN_API int cairn_consumer_open(struct cairn_client *client, const struct cair
 CAIRN_API void cairn_consumer_close(struct cairn_consumer *consumer);
 
 /* Read @partition of @topic from @offset on (or CAIRN_OFFSET_EARLIEST, CAIRN_OFFSET_LATEST). Assigning again moves the
- * position, as cairn_consumer_seek does. Errors: CAIRN_ERR_INVALID (offset), CAIRN_ERR_NOMEM. A topic or partition that does
- * not exist is told by poll. */
+ * position, as cairn_consumer_seek does. Errors: CAIRN_ERR_INVALID (offset), CAIRN_ERR_NOMEM. A topic or partition that
+ * does not exist is told by poll. */
 CAIRN_API int cairn_consumer_assign(struct cairn_consumer *consumer, const char *topic, int32_t partition,
                                     int64_t offset, struct cairn_error *error);
 CAIRN_API int cairn_consumer_unassign(struct cairn_consumer *consumer, const char *topic, int32_t partition);
 
 /* Errors: CAIRN_ERR_NOT_FOUND (not assigned), CAIRN_ERR_INVALID (offset). */
-CAIRN_API int cairn_consumer_seek(struct cairn_consumer *consumer, const char *topic, int32_t partition,
-                                  int64_t offset, struct cairn_error *error);
+CAIRN_API int cairn_consumer_seek(struct cairn_consumer *consumer, const char *topic, int32_t partition, int64_t offset,
+                                  struct cairn_error *error);
 
 /* While paused, poll gives nothing of the partition; the position stays. Errors: CAIRN_ERR_NOT_FOUND. */
 CAIRN_API int cairn_consumer_pause(struct cairn_consumer *consumer, const char *topic, int32_t partition);
@@ -77,8 +77,8 @@ CAIRN_API int cairn_consumer_resume(struct cairn_consumer *consumer, const char 
  * came in @timeout_ms. Errors: CAIRN_ERR_OFFSET_OUT_OF_RANGE (policy `error`: seek to go on), CAIRN_ERR_UNKNOWN_TOPIC,
  * CAIRN_ERR_CORRUPT, CAIRN_ERR_MALFORMED (a batch that cannot be read; polling on fetches it again),
  * CAIRN_ERR_UNSUPPORTED_CODEC. */
-CAIRN_API int cairn_consumer_poll(struct cairn_consumer *consumer, uint32_t timeout_ms,
-                                  struct cairn_records **records, struct cairn_error *error);
+CAIRN_API int cairn_consumer_poll(struct cairn_consumer *consumer, uint32_t timeout_ms, struct cairn_records **records,
+                                  struct cairn_error *error);
 
 /* One record after the other; false at the end. Allocates nothing. */
 CAIRN_API bool cairn_records_next(struct cairn_records *records, struct cairn_record *record);
@@ -90,8 +90,8 @@ CAIRN_API size_t cairn_records_size(const struct cairn_records *records);
 /* The next header of a record that cairn_records_next gave; consumes it from @record. False: no more. */
 CAIRN_API bool cairn_record_header(struct cairn_record *record, struct cairn_record_header *header);
 
-/* The offset behind the last record that poll gave; CAIRN_OFFSET_EARLIEST or CAIRN_OFFSET_LATEST while that is not resolved yet.
- * Any thread. Errors: CAIRN_ERR_NOT_FOUND. */
+/* The offset behind the last record that poll gave; CAIRN_OFFSET_EARLIEST or CAIRN_OFFSET_LATEST while that is not
+ * resolved yet. Any thread. Errors: CAIRN_ERR_NOT_FOUND. */
 CAIRN_API int cairn_consumer_position(struct cairn_consumer *consumer, const char *topic, int32_t partition,
                                       int64_t *offset);
 /* As of the last fetch, -1 when nothing was fetched yet: end of what is committed; lag = high watermark - position.

@@ -8,11 +8,10 @@
  *     rv = cairn_producer_flush(producer, 10000, &error);   0: everything sent so far is on a majority's disks
  *     cairn_producer_close(producer, 10000);
  *
- * Send copies the record into an open batch and returns; a record's fate is told to the delivery callback. A record ends
- *   CAIRN_OK                   durable on a majority, at the offset that is told;
- *   CAIRN_ERR_UNKNOWN_OUTCOME  it may be in the log or not: no majority confirmed it in delivery_timeout_ms. Whoever
- *                              sends the record again accepts that it may be there twice;
- *   any other code             it is certainly not in the log. */
+ * Send copies the record into an open batch and returns; a record's fate is told to the delivery callback. A record
+ * ends CAIRN_OK                   durable on a majority, at the offset that is told; CAIRN_ERR_UNKNOWN_OUTCOME  it may
+ * be in the log or not: no majority confirmed it in delivery_timeout_ms. Whoever sends the record again accepts that it
+ * may be there twice; any other code             it is certainly not in the log. */
 #ifndef CAIRN_PRODUCER_H
 #define CAIRN_PRODUCER_H
 
@@ -81,7 +80,8 @@ CAIRN_API int cairn_producer_open(struct cairn_client *client, const struct cair
 /* Call @callback once a batch, on the client's background thread, in the order of the records within each partition.
  * It must not block; it may call cairn_producer_send, which then never waits. Set it before the first send. */
 CAIRN_API void cairn_producer_on_delivery(struct cairn_producer *producer,
-                                          void (*callback)(void *arg, const struct cairn_delivery *delivery), void *arg);
+                                          void (*callback)(void *arg, const struct cairn_delivery *delivery),
+                                          void *arg);
 
 /* Take a copy of @message for sending. Any thread. Waits up to max_block_ms when the buffer is full or the topic is not
  * known yet. After an error the record was not taken. Errors: CAIRN_ERR_BUFFER_FULL (back-pressure: try again),

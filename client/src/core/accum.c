@@ -26,8 +26,7 @@ void accum_close(struct accum *a)
     struct accum_topic *next;
 
     assert(list_empty(&a->all));
-    HASH_ITER(hh, a->topics, t, next)
-    {
+    HASH_ITER (hh, a->topics, t, next) {
         HASH_DEL(a->topics, t);
         for (uint32_t i = 0; i < t->partition_count; i++) {
             free(t->partitions[i]);
@@ -319,10 +318,9 @@ int accum_append(struct accum *a, const struct accum_record *r, bool *wake)
 
 uint64_t accum_flush(struct accum *a, bool *wake)
 {
-    list_for_each(pos, &a->all)
-    {
+    list_for_each (pos, &a->all) {
         struct batch *b = list_entry(pos, struct batch, all_link);
-        if (b->state == BATCH_OPEN) {
+        if (b->partition->open == b) {
             accum_seal(b->partition);
             accum_ready(a, b->partition, wake);
         }
@@ -349,8 +347,7 @@ uint64_t accum_drain(struct accum *a, uint64_t now_ns, struct list *out)
     uint64_t linger_ns = a->config.linger_ms * NS_PER_MS;
     uint64_t wake_ns = UINT64_MAX;
 
-    list_for_each_safe(pos, &a->ready)
-    {
+    list_for_each_safe (pos, &a->ready) {
         struct producer_partition *p = list_entry(pos, struct producer_partition, ready_link);
         bool idle = p->room == a->config.in_flight_max;
 
@@ -380,8 +377,7 @@ void accum_unstick(struct accum *a)
     struct accum_topic *t;
     struct accum_topic *next;
 
-    HASH_ITER(hh, a->topics, t, next)
-    {
+    HASH_ITER (hh, a->topics, t, next) {
         bool full = t->partition_count > 1 && t->partitions[t->sticky]->room == 0;
         uint32_t begin = (uint32_t)rng_below(&a->rng, t->partition_count);
 
@@ -407,13 +403,12 @@ static void accum_end_unsent(struct accum *a, struct batch *b, int status)
 
 static void accum_end_if(struct accum *a, uint64_t created_before_ns, int status)
 {
-    list_for_each_safe(pos, &a->all)
-    {
+    list_for_each_safe (pos, &a->all) {
         struct batch *b = list_entry(pos, struct batch, all_link);
         if (b->created_ns > created_before_ns) {
             break; /* in order of creation */
         }
-        if (b->state == BATCH_OPEN) {
+        if (b->partition->open == b) {
             accum_seal(b->partition);
         }
         if (b->state == BATCH_SEALED) {

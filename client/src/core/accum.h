@@ -20,8 +20,8 @@ struct producer;
 
 /* What the owner of a producer does for it. */
 struct producer_host {
-    void (*lock)(struct producer_host *host);   /* may be NULL: one thread */
-    void (*unlock)(struct producer_host *host); /* may be NULL */
+    void (*lock)(struct producer_host *host);       /* may be NULL: one thread */
+    void (*unlock)(struct producer_host *host);     /* may be NULL */
     uint64_t (*now_ns)(struct producer_host *host); /* the clock that core_turn() is given */
     /* The fate of @b's records (status, text, base_offset, tags, builder.count). On the core's thread, unlocked; must
      * not call the core. May be NULL. */
@@ -46,9 +46,9 @@ struct accum_topic {
     struct producer_partition **partitions;
     uint32_t sticky; /* partition of records without a key */
     size_t sticky_bytes;
-    bool sticky_stuck; /* it had no room at the last tick either */
-    bool registered; /* the sender knows of it */
-    struct meta_topic *meta; /* the sender's */
+    bool sticky_stuck;        /* it had no room at the last tick either */
+    bool registered;          /* the sender knows of it */
+    struct meta_topic *meta;  /* the sender's */
     uint64_t meta_generation; /* the sender's: the answer that was looked at last */
     UT_hash_handle hh;
 };
@@ -70,7 +70,7 @@ struct producer_partition {
     unsigned room_new;       /* to be added to room */
     struct list queue;       /* batches in order: sent ones first, then queued ones; done ones leave from the head */
     unsigned queue_count;
-    unsigned on_wire; /* batches in state BATCH_SENT */
+    unsigned on_wire;       /* batches in state BATCH_SENT */
     struct conn *wire_conn; /* compared only: where they were sent */
     uint32_t wire_node;
     int64_t producer_id;
@@ -90,16 +90,16 @@ struct accum {
     struct accum_topic *topics;
     struct accum_topic *topic_last;
     struct list ready;
-    struct list all;     /* batches not yet told about */
-    struct list expired; /* of no use to the sender any more, ended before they were sent */
+    struct list all;            /* batches not yet told about */
+    struct list expired;        /* of no use to the sender any more, ended before they were sent */
     struct batch *free_batches; /* chained by their link.next */
     unsigned free_count;
     uint64_t number_next;
-    uint64_t used_bytes;  /* arenas */
-    unsigned waiters;     /* threads that wait for room */
-    unsigned flushing;    /* threads that wait for everything */
-    bool topics_new;      /* some topic is not registered */
-    uint64_t wake_ns;     /* the sender's next look at this, UINT64_MAX: only when woken */
+    uint64_t used_bytes; /* arenas */
+    unsigned waiters;    /* threads that wait for room */
+    unsigned flushing;   /* threads that wait for everything */
+    bool topics_new;     /* some topic is not registered */
+    uint64_t wake_ns;    /* the sender's next look at this, UINT64_MAX: only when woken */
     struct rng rng;
     uint64_t records_sent;
 };

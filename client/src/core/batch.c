@@ -88,10 +88,8 @@ int batch_reserve_tag(struct batch *b)
 int batch_stamp(struct batch *b, int64_t producer_id, int16_t producer_epoch, int32_t sequence, uint8_t codec,
                 struct codec_scratch *scratch)
 {
-    struct record_batch_stamp stamp = {.producer_id = producer_id,
-                                       .producer_epoch = producer_epoch,
-                                       .base_sequence = sequence,
-                                       .codec = codec};
+    struct record_batch_stamp stamp = {
+        .producer_id = producer_id, .producer_epoch = producer_epoch, .base_sequence = sequence, .codec = codec};
     int rv;
 
     if (b->bytes != NULL) {

@@ -41,9 +41,9 @@ struct batch {
     unsigned requests; /* that carry it: its memory stays until they are gone */
     bool stamped;      /* has id, epoch and sequence of the partition's present epoch */
     bool ever_sent;
-    bool ambiguous;    /* some attempt may have been written, and nobody told */
-    bool sent_first;   /* this attempt went out with nothing unanswered before it */
-    bool told;         /* handed to the owner: only requests keep it */
+    bool ambiguous;  /* some attempt may have been written, and nobody told */
+    bool sent_first; /* this attempt went out with nothing unanswered before it */
+    bool told;       /* handed to the owner: only requests keep it */
     int status;
     int64_t base_offset;
     char *text; /* the node's words on an error, or NULL */

@@ -162,8 +162,9 @@ static void call_attempt(struct core_call *c)
     c->request = r;
     c->last = conn;
     c->attempt_deadline_ns = c->repeatable ? core->now_ns + CALL_ATTEMPT_TIMEOUT_MS * NS_PER_MS : UINT64_MAX;
-    conn_request(conn, r, c->repeatable ? core->config.request_timeout_ms * NS_PER_MS
-                                        : c->deadline_ns - core->now_ns + NS_PER_S);
+    conn_request(conn, r,
+                 c->repeatable ? core->config.request_timeout_ms * NS_PER_MS
+                               : c->deadline_ns - core->now_ns + NS_PER_S);
 }
 
 static void call_turn(struct core_call *c)
@@ -202,8 +203,7 @@ static void call_turn(struct core_call *c)
 
 void calls_turn(struct core *core)
 {
-    list_for_each_safe(pos, &core->calls)
-    {
+    list_for_each_safe (pos, &core->calls) {
         call_turn(list_entry(pos, struct core_call, link));
     }
 }

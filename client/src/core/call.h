@@ -11,10 +11,10 @@ struct core_call {
     struct list link; /* core->calls */
     struct core *core;
     uint16_t call;
-    bool repeatable; /* carrying it out twice does no harm */
-    bool ambiguous;  /* an attempt went out and got no answer */
+    bool repeatable;  /* carrying it out twice does no harm */
+    bool ambiguous;   /* an attempt went out and got no answer */
     bool topic_final; /* "no such topic" is an answer, not something to wait for */
-    uint32_t target; /* node to ask, 0: any */
+    uint32_t target;  /* node to ask, 0: any */
     unsigned attempts;
     uint64_t deadline_ns;
     uint64_t attempt_deadline_ns;
@@ -26,7 +26,8 @@ struct core_call {
     uint8_t *message;
     size_t message_size;
     /* Exactly once, never inside call_start. @frame is set when @status is 0, valid during the call. On an error
-     * call->text tells more. The call is freed afterwards. ERR_UNKNOWN_OUTCOME: not repeatable, and an attempt was lost. */
+     * call->text tells more. The call is freed afterwards. ERR_UNKNOWN_OUTCOME: not repeatable, and an attempt was
+     * lost. */
     void (*done)(struct core_call *call, int status, const struct frame *frame);
     void *owner;
 };

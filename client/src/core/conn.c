@@ -218,7 +218,7 @@ void core_conn_up(struct conn *conn, uint64_t now_ns)
     if (conn->state != CONN_CONNECTING) {
         return;
     }
-    m.client_software = (char *)(uintptr_t)"libcairn";
+    m.client_software = (char *)(uintptr_t) "libcairn";
     m.client_version = (char *)(uintptr_t)CAIRN_VERSION;
     m.client_id = core->client_id;
     r = request_new(CALL_HELLO, cairn__native__hello_request__get_packed_size(&m), 0, 0);
@@ -245,8 +245,7 @@ static void conn_answer(struct conn *conn, const struct frame *frame)
         conn_drop(conn, ERR_MALFORMED);
         return;
     }
-    list_for_each(pos, &conn->awaiting)
-    {
+    list_for_each (pos, &conn->awaiting) {
         struct request *candidate = list_entry(pos, struct request, await_link);
         if (candidate->correlation == frame->header.correlation) {
             r = candidate;
@@ -314,8 +313,7 @@ void conn_detach(struct conn *conn, int err, const char *text)
             core->now_ns + core_backoff_ns(core, n, CONN_RETRY_MIN_MS, CONN_RETRY_MAX_MS);
     } else if (!was_ready) {
         unsigned rounds = ++core->bootstrap_failures / core->config.bootstrap_count;
-        core->bootstrap_after_ns =
-            core->now_ns + core_backoff_ns(core, rounds, CONN_RETRY_MIN_MS, CONN_RETRY_MAX_MS);
+        core->bootstrap_after_ns = core->now_ns + core_backoff_ns(core, rounds, CONN_RETRY_MIN_MS, CONN_RETRY_MAX_MS);
     }
 }
 

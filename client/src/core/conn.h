@@ -20,7 +20,7 @@ struct request {
     uint32_t correlation;
     uint16_t call;
     bool awaiting;
-    bool sending;     /* queued, or with the driver */
+    bool sending; /* queued, or with the driver */
     bool last_of_send;
     bool patient; /* a long poll: silence is no sign of trouble */
     uint64_t sent_ns;

@@ -22,8 +22,7 @@ static void conn_tick(struct conn *conn)
         }
         return;
     }
-    list_for_each(pos, &conn->awaiting)
-    {
+    list_for_each (pos, &conn->awaiting) {
         struct request *r = list_entry(pos, struct request, await_link);
         if (now >= r->deadline_ns) {
             conn_drop(conn, ERR_TIMEOUT);
@@ -41,8 +40,7 @@ void conns_tick(struct core *core)
 {
     bool tick = core->now_ns >= core->tick_ns;
 
-    list_for_each_safe(pos, &core->conns)
-    {
+    list_for_each_safe (pos, &core->conns) {
         struct conn *conn = list_entry(pos, struct conn, link);
         if (tick && conn->state != CONN_CLOSING) {
             conn_tick(conn);
@@ -97,8 +95,7 @@ static void conn_flush(struct conn *conn)
 
 void conns_flush(struct core *core)
 {
-    list_for_each_safe(pos, &core->conns)
-    {
+    list_for_each_safe (pos, &core->conns) {
         struct conn *conn = list_entry(pos, struct conn, link);
         if ((conn->state == CONN_GREETING || conn->state == CONN_READY) && !conn->down_wanted) {
             conn_flush(conn);
@@ -124,8 +121,7 @@ static void conn_bootstrap(struct core *core)
     }
     rv = conn_open(core, core->config.bootstrap[pick - nodes], NULL, LANE_MAIN, &conn);
     if (rv != 0) {
-        snprintf(core->trouble, sizeof core->trouble, "%.100s: %s", core->config.bootstrap[pick - nodes],
-                 err_text(rv));
+        snprintf(core->trouble, sizeof core->trouble, "%.100s: %s", core->config.bootstrap[pick - nodes], err_text(rv));
     }
 }
 
@@ -136,8 +132,7 @@ struct conn *conn_any(struct core *core, const struct conn *not_this)
     unsigned ready_count = 0;
     unsigned making = 0;
 
-    list_for_each(pos, &core->conns)
-    {
+    list_for_each (pos, &core->conns) {
         struct conn *conn = list_entry(pos, struct conn, link);
         if (conn->state == CONN_CONNECTING || conn->state == CONN_GREETING) {
             making++;

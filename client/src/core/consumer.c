@@ -41,8 +41,7 @@ void chunk_free(struct chunk *chunk)
 
 static void consumer_drop_chunks(struct consumer *c, const struct consumer_partition *of)
 {
-    list_for_each_safe(pos, &c->chunks)
-    {
+    list_for_each_safe (pos, &c->chunks) {
         struct chunk *chunk = list_entry(pos, struct chunk, link);
         if (of == NULL || chunk->partition == of) {
             chunk->partition->buffered_bytes -= chunk->size;
@@ -78,8 +77,7 @@ void consumer_close(struct consumer *c)
     consumer_unlock(c);
     c->host = NULL;
     list_remove(&c->link);
-    list_for_each(pos, &c->partitions)
-    {
+    list_for_each (pos, &c->partitions) {
         struct consumer_partition *p = list_entry(pos, struct consumer_partition, link);
         if (p->meta != NULL) {
             meta_topic_release(c->core, p->meta);
@@ -93,8 +91,7 @@ void consumer_close(struct consumer *c)
 
 struct consumer_partition *consumer_find(struct consumer *c, const char *topic, uint32_t partition)
 {
-    list_for_each(pos, &c->partitions)
-    {
+    list_for_each (pos, &c->partitions) {
         struct consumer_partition *p = list_entry(pos, struct consumer_partition, link);
         if (!p->removed && p->partition == partition && strcmp(p->topic, topic) == 0) {
             return p;
@@ -165,8 +162,7 @@ static bool partition_has_room(const struct consumer *c, const struct consumer_p
 
 struct chunk *consumer_take(struct consumer *c, bool *wake)
 {
-    list_for_each(pos, &c->chunks)
-    {
+    list_for_each (pos, &c->chunks) {
         struct chunk *chunk = list_entry(pos, struct chunk, link);
         struct consumer_partition *p = chunk->partition;
         bool had_room = partition_has_room(c, p);
@@ -232,8 +228,8 @@ static void partition_missing(struct consumer_partition *p)
     struct core *core = p->consumer->core;
     bool missing = p->meta->error != 0 && p->meta->error != ERR_LEADER_NOT_READY;
 
-    missing = missing || (p->meta->error == 0 && p->meta->partition_count > 0 &&
-                          p->partition >= p->meta->partition_count);
+    missing =
+        missing || (p->meta->error == 0 && p->meta->partition_count > 0 && p->partition >= p->meta->partition_count);
     if (!missing) {
         p->trouble_ns = 0;
         return;
@@ -289,8 +285,7 @@ void consumer_turn(struct consumer *c)
     c->attention = false;
     c->meta_generation = core->meta.generation;
     c->wake_ns = UINT64_MAX;
-    list_for_each_safe(pos, &c->partitions)
-    {
+    list_for_each_safe (pos, &c->partitions) {
         (void)partition_follow(c, list_entry(pos, struct consumer_partition, link));
     }
     consumer_ask(c);

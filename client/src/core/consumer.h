@@ -27,8 +27,8 @@ struct consumer_config {
 };
 
 struct consumer_host {
-    void (*lock)(struct consumer_host *host);   /* may be NULL: one thread */
-    void (*unlock)(struct consumer_host *host); /* may be NULL */
+    void (*lock)(struct consumer_host *host);    /* may be NULL: one thread */
+    void (*unlock)(struct consumer_host *host);  /* may be NULL */
     void (*changed)(struct consumer_host *host); /* there is a chunk. Called locked, from the core. May be NULL */
 };
 
@@ -71,8 +71,8 @@ struct consumer_partition {
     struct meta_topic *meta;
     int64_t fetch_offset;
     enum consumer_policy resolve_to; /* while CONSUME_RESOLVE */
-    bool asking;   /* a request of this generation is under way */
-    unsigned refs; /* requests that name it */
+    bool asking;                     /* a request of this generation is under way */
+    unsigned refs;                   /* requests that name it */
     unsigned attempts;
     uint64_t retry_ns;
     uint64_t trouble_ns; /* since when the topic is said not to exist; 0: it is not */

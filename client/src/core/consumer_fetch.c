@@ -249,8 +249,7 @@ static void offsets_apply(struct consumer *c, struct request *r, const Cairn__Na
     }
     if (m->partitions[0]->error != 0) {
         const Cairn__Native__ListOffsetsResult *result = m->partitions[0];
-        partition_failed(p, r, (int)result->error, result->leader_node, result->leader_address,
-                         result->leader_epoch);
+        partition_failed(p, r, (int)result->error, result->leader_node, result->leader_address, result->leader_epoch);
         return;
     }
     p->attempts = 0;
@@ -413,8 +412,7 @@ static struct conn *partition_due(struct consumer *c, struct consumer_partition 
 void consumer_ask(struct consumer *c)
 {
     c->picks_count = 0;
-    list_for_each(pos, &c->partitions)
-    {
+    list_for_each (pos, &c->partitions) {
         struct consumer_partition *p = list_entry(pos, struct consumer_partition, link);
         struct conn *conn = partition_due(c, p);
 

@@ -55,8 +55,7 @@ int core_init(struct core *core, struct client_io *io, const struct core_config 
 void core_close(struct core *core)
 {
     calls_shutdown(core);
-    list_for_each_safe(pos, &core->conns)
-    {
+    list_for_each_safe (pos, &core->conns) {
         conn_drop(list_entry(pos, struct conn, link), ERR_SHUTDOWN);
     }
     conns_tick(core);
@@ -87,12 +86,10 @@ void core_turn(struct core *core, uint64_t now_ns)
     core->now_ns = now_ns;
     core->deadline_ns = UINT64_MAX;
     conns_tick(core);
-    list_for_each_safe(pos, &core->producers)
-    {
+    list_for_each_safe (pos, &core->producers) {
         producer_turn(list_entry(pos, struct producer, link));
     }
-    list_for_each_safe(pos, &core->consumers)
-    {
+    list_for_each_safe (pos, &core->consumers) {
         consumer_turn(list_entry(pos, struct consumer, link));
     }
     meta_turn(core);

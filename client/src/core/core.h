@@ -65,11 +65,11 @@ struct core {
     struct meta meta;
     bool cluster_known;
     uint8_t cluster_id[16];
-    unsigned bootstrap_next;      /* candidate of the next attempt */
-    uint64_t bootstrap_after_ns;  /* not before */
-    unsigned bootstrap_failures;  /* in a row */
-    unsigned any_next;            /* takes turns among connections */
-    char trouble[ERRMSG_SIZE];    /* why the last connection failed, for people; "" */
+    unsigned bootstrap_next;     /* candidate of the next attempt */
+    uint64_t bootstrap_after_ns; /* not before */
+    unsigned bootstrap_failures; /* in a row */
+    unsigned any_next;           /* takes turns among connections */
+    char trouble[ERRMSG_SIZE];   /* why the last connection failed, for people; "" */
 };
 
 /* Fills the defaults. */

@@ -11,39 +11,40 @@
 #define CLIENT_TOPIC_NAME_MAX 249     /* bytes */
 #define CLIENT_PARTITIONS_MAX 1000000 /* of a topic, in an answer that we believe */
 
-#define CONN_IOV_MAX 512                  /* pieces of one send: below IOV_MAX */
-#define CONN_REQUESTS_MAX 128             /* unanswered requests of one connection */
-#define CONN_CONNECT_TIMEOUT_MS 1000      /* default */
-#define CONN_REQUEST_TIMEOUT_MS 5000      /* default */
-#define CONN_RETRY_MIN_MS 50              /* first wait before connecting again */
-#define CONN_RETRY_MAX_MS 1000            /* longest */
-#define CONN_SILENCE_MS 600               /* a node that owes an answer this long: ask others who leads */
-#define CONN_BOOTSTRAP_STAGGER_MS 250     /* until the next bootstrap address is tried side by side */
-#define CONN_BOOTSTRAP_PARALLEL_MAX 3     /* connections in the making */
-#define CLIENT_TICK_MS 100                /* how often timeouts are looked at */
+#define CONN_IOV_MAX 512              /* pieces of one send: below IOV_MAX */
+#define CONN_REQUESTS_MAX 128         /* unanswered requests of one connection */
+#define CONN_CONNECT_TIMEOUT_MS 1000  /* default */
+#define CONN_REQUEST_TIMEOUT_MS 5000  /* default */
+#define CONN_RETRY_MIN_MS 50          /* first wait before connecting again */
+#define CONN_RETRY_MAX_MS 1000        /* longest */
+#define CONN_SILENCE_MS 600           /* a node that owes an answer this long: ask others who leads */
+#define CONN_BOOTSTRAP_STAGGER_MS 250 /* until the next bootstrap address is tried side by side */
+#define CONN_BOOTSTRAP_PARALLEL_MAX 3 /* connections in the making */
+#define CLIENT_TICK_MS 100            /* how often timeouts are looked at */
 
-#define META_RETRY_MIN_MS 50   /* between refreshes */
-#define META_RETRY_MAX_MS 200  /* between refreshes while something is missing */
-#define META_MAX_AGE_MS 60000  /* default */
+#define META_RETRY_MIN_MS 50  /* between refreshes */
+#define META_RETRY_MAX_MS 200 /* between refreshes while something is missing */
+#define META_MAX_AGE_MS 60000 /* default */
 
 #define CALL_ATTEMPT_TIMEOUT_MS 1000 /* of a repeatable call; then another node is asked */
 #define CALL_RETRY_MIN_MS 30
 #define CALL_RETRY_MAX_MS 500
 
-#define PRODUCER_IN_FLIGHT_MAX 5               /* batches a partition: what a partition remembers for dedup */
-#define PRODUCER_ARENA_MIN_BYTES (8u << 10)    /* first memory of a batch */
-#define PRODUCER_BATCH_SIZE_BYTES (256u << 10) /* default */
+#define PRODUCER_IN_FLIGHT_MAX 5                /* batches a partition: what a partition remembers for dedup */
+#define PRODUCER_ARENA_MIN_BYTES (8u << 10)     /* first memory of a batch */
+#define PRODUCER_BATCH_SIZE_BYTES (256u << 10)  /* default */
 #define PRODUCER_BUFFER_MAX_BYTES (64ull << 20) /* default */
-#define PRODUCER_LINGER_MS 5                   /* default */
-#define PRODUCER_MAX_BLOCK_MS 60000            /* default */
-#define PRODUCER_DELIVERY_TIMEOUT_MS 30000     /* default; below the expiry of the partitions' producer state */
-#define PRODUCER_REQUEST_PARTITIONS_MAX 512    /* batches in one request */
-#define PRODUCER_REQUEST_BYTES_MAX (8u << 20)  /* of batches in one request, unless it is a single one */
-#define PRODUCER_REQUEST_WAIT_MS 1500          /* then the node tells how it stands: one slow partition must not hold the rest */
+#define PRODUCER_LINGER_MS 5                    /* default */
+#define PRODUCER_MAX_BLOCK_MS 60000             /* default */
+#define PRODUCER_DELIVERY_TIMEOUT_MS 30000      /* default; below the expiry of the partitions' producer state */
+#define PRODUCER_REQUEST_PARTITIONS_MAX 512     /* batches in one request */
+#define PRODUCER_REQUEST_BYTES_MAX (8u << 20)   /* of batches in one request, unless it is a single one */
+#define PRODUCER_REQUEST_WAIT_MS 1500 /* then the node tells how it stands: one slow partition must not hold the rest  \
+                                       */
 #define PRODUCER_RETRY_MIN_MS 10
 #define PRODUCER_RETRY_MAX_MS 500
-#define PRODUCER_HEADERS_MAX 1024              /* headers of one record */
-#define PRODUCER_FREE_BATCHES_MAX 256          /* kept for reuse */
+#define PRODUCER_HEADERS_MAX 1024     /* headers of one record */
+#define PRODUCER_FREE_BATCHES_MAX 256 /* kept for reuse */
 
 #define CONSUMER_FETCH_MAX_BYTES (2u << 20)      /* default: of one answer for one partition */
 #define CONSUMER_PREFETCH_MAX_BYTES (8ull << 20) /* default: of one partition */

@@ -21,13 +21,11 @@ void meta_close(struct core *core)
     struct meta_topic *topic;
     struct meta_topic *topic_next;
 
-    HASH_ITER(hh, m->nodes, node, node_next)
-    {
+    HASH_ITER (hh, m->nodes, node, node_next) {
         HASH_DEL(m->nodes, node);
         free(node);
     }
-    HASH_ITER(hh, m->topics, topic, topic_next)
-    {
+    HASH_ITER (hh, m->topics, topic, topic_next) {
         HASH_DEL(m->topics, topic);
         free(topic->partitions);
         free(topic);
@@ -115,8 +113,8 @@ struct meta_node *meta_leader(struct core *core, struct meta_topic *topic, uint3
     return node;
 }
 
-void meta_not_leader(struct core *core, struct meta_topic *topic, uint32_t partition, uint32_t said_by,
-                     uint32_t leader, const char *leader_address, uint64_t leader_epoch)
+void meta_not_leader(struct core *core, struct meta_topic *topic, uint32_t partition, uint32_t said_by, uint32_t leader,
+                     const char *leader_address, uint64_t leader_epoch)
 {
     struct meta_partition *p;
 
@@ -154,8 +152,8 @@ struct conn *meta_conn(struct core *core, struct meta_node *node, enum meta_lane
         return NULL;
     }
     if (conn_open(core, node->address, node, lane, &conn) != 0) {
-        node->connect_after_ns[lane] = core->now_ns + core_backoff_ns(core, node->connect_failures[lane]++,
-                                                                      CONN_RETRY_MIN_MS, CONN_RETRY_MAX_MS);
+        node->connect_after_ns[lane] =
+            core->now_ns + core_backoff_ns(core, node->connect_failures[lane]++, CONN_RETRY_MIN_MS, CONN_RETRY_MAX_MS);
         core_wake_at(core, node->connect_after_ns[lane]);
         return NULL;
     }
@@ -295,8 +293,7 @@ static void meta_ask(struct core *core)
     if (m.topics == NULL) {
         return;
     }
-    HASH_ITER(hh, meta->topics, topic, next)
-    {
+    HASH_ITER (hh, meta->topics, topic, next) {
         m.topics[m.n_topics++] = topic->name;
     }
     size = cairn__native__metadata_request__get_packed_size(&m);

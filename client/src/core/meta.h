@@ -21,8 +21,8 @@ struct meta_node {
     uint32_t id;
     bool alive; /* as some node saw it */
     char address[CLIENT_ADDRESS_SIZE];
-    struct conn *lanes[LANE_COUNT];         /* NULL: not connected */
-    uint64_t connect_after_ns[LANE_COUNT];  /* back-off */
+    struct conn *lanes[LANE_COUNT];        /* NULL: not connected */
+    uint64_t connect_after_ns[LANE_COUNT]; /* back-off */
     unsigned connect_failures[LANE_COUNT];
     UT_hash_handle hh;
 };
@@ -73,8 +73,8 @@ struct meta_node *meta_leader(struct core *core, struct meta_topic *topic, uint3
 struct meta_node *meta_node_get(struct core *core, uint32_t id, const char *address);
 
 /* A node said that it does not lead @partition; @leader 0: nor knows who does. */
-void meta_not_leader(struct core *core, struct meta_topic *topic, uint32_t partition, uint32_t said_by,
-                     uint32_t leader, const char *leader_address, uint64_t leader_epoch);
+void meta_not_leader(struct core *core, struct meta_topic *topic, uint32_t partition, uint32_t said_by, uint32_t leader,
+                     const char *leader_address, uint64_t leader_epoch);
 
 /* A connection that is ready for requests, or NULL while one is made or waited for. */
 struct conn *meta_conn(struct core *core, struct meta_node *node, enum meta_lane lane);

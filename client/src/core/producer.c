@@ -122,8 +122,7 @@ static void producer_tell(struct producer *p)
         return;
     }
     if (host->delivered != NULL) {
-        list_for_each(pos, &told)
-        {
+        list_for_each (pos, &told) {
             host->delivered(host, list_entry(pos, struct batch, link));
         }
     }
@@ -155,8 +154,7 @@ static void producer_topics(struct producer *p)
     }
     a->topics_new = false;
     p->meta_generation = p->core->meta.generation;
-    HASH_ITER(hh, a->topics, t, next)
-    {
+    HASH_ITER (hh, a->topics, t, next) {
         if (!t->registered) {
             t->meta = meta_topic_acquire(p->core, t->name);
             t->registered = t->meta != NULL;
@@ -279,8 +277,8 @@ void producer_identity(struct producer *p)
     size = cairn__native__init_producer_id_request__get_packed_size(&m);
     assert(size <= sizeof message);
     cairn__native__init_producer_id_request__pack(&m, message);
-    p->identity_call = call_start(p->core, CALL_INIT_PRODUCER_ID, message, size, IDENTITY_TIMEOUT_MS * NS_PER_MS,
-                                  identity_done, p);
+    p->identity_call =
+        call_start(p->core, CALL_INIT_PRODUCER_ID, message, size, IDENTITY_TIMEOUT_MS * NS_PER_MS, identity_done, p);
     if (p->identity_call == NULL) {
         p->identity_retry_ns = p->core->now_ns + IDENTITY_RETRY_MS * NS_PER_MS;
         core_wake_at(p->core, p->identity_retry_ns);
@@ -298,11 +296,9 @@ void producer_close(struct producer *p)
         call_cancel(p->identity_call);
         p->identity_call = NULL;
     }
-    list_for_each_safe(pos, &p->active)
-    {
+    list_for_each_safe (pos, &p->active) {
         struct producer_partition *pp = list_entry(pos, struct producer_partition, active_link);
-        list_for_each(bpos, &pp->queue)
-        {
+        list_for_each (bpos, &pp->queue) {
             struct batch *b = list_entry(bpos, struct batch, link);
             if (b->state != BATCH_DONE) {
                 producer_mark(b, b->ever_sent ? ERR_UNKNOWN_OUTCOME : ERR_CANCELLED, -1);
@@ -315,8 +311,7 @@ void producer_close(struct producer *p)
     list_splice_back(&p->done, &a->expired);
     accum_unlock(a);
     producer_tell(p);
-    HASH_ITER(hh, a->topics, t, next)
-    {
+    HASH_ITER (hh, a->topics, t, next) {
         if (t->registered) {
             meta_topic_release(p->core, t->meta);
         }

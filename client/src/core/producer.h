@@ -2,9 +2,9 @@
  * and retries until each is acknowledged, refused, or out of time.
  *
  * Rules (DESIGN, "The client's contract"):
- * - A partition's batches carry consecutive sequence numbers under one (producer id, epoch). They go out in order on one
- *   connection, at most in_flight_max unanswered. After a retriable error nothing more is sent until the wire is empty
- *   of the partition; then all go again from the oldest. The partition drops what it has already.
+ * - A partition's batches carry consecutive sequence numbers under one (producer id, epoch). They go out in order on
+ * one connection, at most in_flight_max unanswered. After a retriable error nothing more is sent until the wire is
+ * empty of the partition; then all go again from the oldest. The partition drops what it has already.
  * - A batch whose time is up ends as UNKNOWN_OUTCOME if it was ever sent. With it end, likewise, the batches of the
  *   partition that may have been written; the producer takes the next epoch, which fences their late copies; what was
  *   certainly not written is numbered anew from 0 under that epoch. */
@@ -53,8 +53,8 @@ struct producer {
     bool next_epoch_wanted;
     struct core_call *identity_call; /* under way */
     uint64_t identity_retry_ns;
-    unsigned requests; /* alive */
-    bool closed;       /* lives on only for its requests */
+    unsigned requests;             /* alive */
+    bool closed;                   /* lives on only for its requests */
     struct producer_counts counts; /* written under the front's lock */
     struct producer_build *builds;
     size_t builds_count;

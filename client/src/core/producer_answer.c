@@ -8,8 +8,7 @@
 
 void producer_rewind(struct producer_partition *pp)
 {
-    list_for_each(pos, &pp->queue)
-    {
+    list_for_each (pos, &pp->queue) {
         struct batch *b = list_entry(pos, struct batch, link);
         if (b->state == BATCH_SENT) {
             b->state = BATCH_QUEUED;
@@ -28,8 +27,7 @@ void producer_reset(struct producer *p, struct producer_partition *pp)
     if (pp->producer_id == p->producer_id && pp->producer_epoch == p->producer_epoch) {
         p->next_epoch_wanted = true;
     }
-    list_for_each(pos, &pp->queue)
-    {
+    list_for_each (pos, &pp->queue) {
         struct batch *b = list_entry(pos, struct batch, link);
         if (b->state == BATCH_DONE) {
             continue;
@@ -247,8 +245,7 @@ void producer_tick(struct producer *p)
 {
     uint64_t timeout_ns = p->config.accum.delivery_timeout_ms * NS_PER_MS;
 
-    list_for_each_safe(pos, &p->active)
-    {
+    list_for_each_safe (pos, &p->active) {
         struct producer_partition *pp = list_entry(pos, struct producer_partition, active_link);
         while (!list_empty(&pp->queue)) { /* done ones never stand at the head */
             struct batch *b = list_entry(pp->queue.next, struct batch, link);

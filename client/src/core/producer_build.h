@@ -15,7 +15,7 @@ struct producer_build {
     struct conn *conn;
     struct meta_node *node;
     unsigned round; /* of the builds of one connection: sent in this order */
-    bool alone; /* carries one partition's batch only */
+    bool alone;     /* carries one partition's batch only */
     uint32_t count;
     size_t bytes;
 };

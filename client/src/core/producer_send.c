@@ -69,8 +69,7 @@ static bool partition_identity(struct producer *p, struct producer_partition *pp
         }
         return !pp->stale;
     }
-    list_for_each(pos, &pp->queue)
-    {
+    list_for_each (pos, &pp->queue) {
         if (list_entry(pos, struct batch, link)->stamped) {
             return true; /* goes on under the old epoch until those have ended */
         }
@@ -141,8 +140,7 @@ static void partition_pick(struct producer *p, struct producer_partition *pp)
     if (conn == NULL || pp->retrying || pp->reset_wanted || list_empty(&pp->queue) || !partition_identity(p, pp)) {
         return;
     }
-    list_for_each(pos, &pp->queue)
-    {
+    list_for_each (pos, &pp->queue) {
         struct batch *b = list_entry(pos, struct batch, link);
         void *items = p->picks;
         size_t build;
@@ -260,8 +258,7 @@ void producer_send(struct producer *p)
 {
     p->builds_count = 0;
     p->picks_count = 0;
-    list_for_each_safe(pos, &p->active)
-    {
+    list_for_each_safe (pos, &p->active) {
         partition_pick(p, list_entry(pos, struct producer_partition, active_link));
     }
     p->sent_generation = p->core->meta.generation;

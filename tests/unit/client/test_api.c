@@ -168,12 +168,8 @@ static void headers_and_nulls_travel(void **state)
     struct cairn_record record;
     struct cairn_record_header header;
     const struct cairn_header headers[] = {{.key = "a", .value = "1", .value_size = 1}, {.key = "b"}};
-    struct cairn_message m = {.topic = WORLD_TOPIC,
-                              .partition = 0,
-                              .key = "",
-                              .headers = headers,
-                              .header_count = 2,
-                              .timestamp_ms = 12345};
+    struct cairn_message m = {
+        .topic = WORLD_TOPIC, .partition = 0, .key = "", .headers = headers, .header_count = 2, .timestamp_ms = 12345};
 
     server_start(&s, 1, 3);
     client = open_client(&s);

@@ -161,10 +161,8 @@ static void benches_tell_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(help_and_usage),
-        cmocka_unit_test(cluster_and_topics),
-        cmocka_unit_test(lines_go_in_and_come_out),
-        cmocka_unit_test(unknown_outcomes_end_with_one),
+        cmocka_unit_test(help_and_usage),           cmocka_unit_test(cluster_and_topics),
+        cmocka_unit_test(lines_go_in_and_come_out), cmocka_unit_test(unknown_outcomes_end_with_one),
         cmocka_unit_test(benches_tell_numbers),
     };
 

@@ -23,7 +23,7 @@ struct load {
     struct fate fates[RECORDS_MAX];
     size_t sent;
     size_t told;
-    size_t counts[3]; /* acknowledged, unknown, failed */
+    size_t counts[3];                       /* acknowledged, unknown, failed */
     size_t told_last[WORLD_PARTITIONS_MAX]; /* tag + 1 told last: the order of callbacks */
 };
 
@@ -428,8 +428,7 @@ static void records_without_a_key_avoid_a_partition_that_is_stuck(void **state)
     struct producer_config config;
     struct world w;
     struct load *l;
-    struct accum_record r = {
-        .topic = WORLD_TOPIC, .partition = -1, .key_length = -1, .value = "1", .value_length = 1};
+    struct accum_record r = {.topic = WORLD_TOPIC, .partition = -1, .key_length = -1, .value = "1", .value_length = 1};
     uint64_t acknowledged;
     bool wake = false;
 
@@ -538,7 +537,9 @@ static void storm(uint64_t seed, bool short_timeout, struct world_faults faults)
     if (!short_timeout && faults.forget_state == 0) {
         assert_int_equal(l->counts[0], l->sent);
     }
-    if (l->counts[0] != l->sent && getenv("STORM")) fprintf(stderr, "seed %d: acked %zu unknown %zu failed %zu\n", (int)seed, l->counts[0], l->counts[1], l->counts[2]);
+    if (l->counts[0] != l->sent && getenv("STORM"))
+        fprintf(stderr, "seed %d: acked %zu unknown %zu failed %zu\n", (int)seed, l->counts[0], l->counts[1],
+                l->counts[2]);
     assert_true(l->counts[0] > 0);
     load_check(l);
     load_free(l);

@@ -521,8 +521,7 @@ static void serve_produce(struct world *w, struct world_link *l, const struct fr
         at += q->partitions[i]->size;
     }
     if (park) { /* the whole request is carried out much later, whatever became of its connection */
-        struct world_event *e =
-            event_push(w, EVENT_APPLY, l, w->now_ns + rng_below(&w->rng, 3000) * NS_PER_MS);
+        struct world_event *e = event_push(w, EVENT_APPLY, l, w->now_ns + rng_below(&w->rng, 3000) * NS_PER_MS);
         e->header = f->header;
         e->size = (size_t)f->header.message_length + f->header.payload_length;
         e->bytes = malloc(e->size);
@@ -542,8 +541,7 @@ static void serve_produce(struct world *w, struct world_link *l, const struct fr
 
 static void serve_fetch(struct world *w, struct world_link *l, const struct frame *f)
 {
-    Cairn__Native__FetchRequest *q =
-        cairn__native__fetch_request__unpack(NULL, f->header.message_length, f->message);
+    Cairn__Native__FetchRequest *q = cairn__native__fetch_request__unpack(NULL, f->header.message_length, f->message);
     Cairn__Native__FetchResponse m = CAIRN__NATIVE__FETCH_RESPONSE__INIT;
     Cairn__Native__FetchPartitionResult *results = calloc(q->n_partitions, sizeof *results);
     Cairn__Native__FetchPartitionResult **pointers = calloc(q->n_partitions, sizeof *pointers);
@@ -591,7 +589,9 @@ static void serve_fetch(struct world *w, struct world_link *l, const struct fram
     m.n_partitions = q->n_partitions;
     m.partitions = pointers;
     to_client_pb(w, l, &f->header, &m.base, payload, used,
-                 used == 0 ? 5 * NS_PER_MS : chance(w, w->faults.slow) ? 300 * NS_PER_MS : 0);
+                 used == 0                   ? 5 * NS_PER_MS
+                 : chance(w, w->faults.slow) ? 300 * NS_PER_MS
+                                             : 0);
     free(payload);
     free(results);
     free(pointers);
@@ -924,8 +924,7 @@ void world_set_down(struct world *w, uint32_t node, bool down)
     if (!down) {
         return;
     }
-    list_for_each(pos, &w->links)
-    {
+    list_for_each (pos, &w->links) {
         struct world_link *l = list_entry(pos, struct world_link, link);
         if (l->node == node && !l->dead) {
             link_down(w, l, 1000);

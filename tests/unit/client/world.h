@@ -1,6 +1,6 @@
-/* A small cluster in memory, on virtual time, that really keeps logs: it appends, deduplicates by producer id, epoch and
- * sequence, refuses, forgets to answer, answers late, applies late, moves leaders and cuts connections. The core under
- * test runs on it through a client_io of its own. */
+/* A small cluster in memory, on virtual time, that really keeps logs: it appends, deduplicates by producer id, epoch
+ * and sequence, refuses, forgets to answer, answers late, applies late, moves leaders and cuts connections. The core
+ * under test runs on it through a client_io of its own. */
 #ifndef TESTS_CLIENT_WORLD_H
 #define TESTS_CLIENT_WORLD_H
 
