@@ -486,11 +486,12 @@ static void encode_file_header(const struct wal *wal, const struct wal_file *fil
 static size_t put_files(const struct wal *wal, const struct wal_file *begun, uint8_t *to, uint32_t n_files)
 {
     struct wal_disk_record *r = (struct wal_disk_record *)(void *)to;
-    struct wal_disk_live *live = (struct wal_disk_live *)(void *)(r + 1);
-    size_t body = n_files * sizeof(*live);
+    struct wal_disk_live *live = (struct wal_disk_live *)(void *)((uint8_t *)(r + 1) + sizeof(wal->uuid));
+    size_t body = sizeof(wal->uuid) + n_files * sizeof(*live);
     uint32_t n = 0;
 
     record_init(r, WAL_FILES, NULL, (uint32_t)body);
+    memcpy(r + 1, &wal->uuid, sizeof(wal->uuid));
     for (uint32_t s = 0; s < wal->n_slots; s++) {
         const struct wal_file *f = wal->slots[s];
         if (f == NULL || f == begun || f->state == WAL_FILE_DROPPED) {
@@ -506,6 +507,15 @@ static size_t put_files(const struct wal *wal, const struct wal_file *begun, uin
     return sizeof(*r) + body;
 }
 
+size_t wal_checkpoint_size(size_t n_files, size_t n_groups)
+{
+    size_t size = sizeof(struct wal_disk_flush) + sizeof(struct wal_disk_groups);
+
+    size += wal_record_size(sizeof(struct uuid) + n_files * sizeof(struct wal_disk_live));
+    size += n_groups * wal_record_size(sizeof(struct wal_disk_state));
+    return wal_round_up(size, WAL_BLOCK_SIZE);
+}
+
 int wal_encode_begin(struct wal *wal, struct wal_file *file, uint64_t sequence, struct wal_name prev)
 {
     struct wal_flush *flush = &wal->flush;
@@ -518,9 +528,7 @@ int wal_encode_begin(struct wal *wal, struct wal_file *file, uint64_t sequence, 
         const struct wal_file *f = wal->slots[s];
         n_files += f != NULL && f != file && f->state != WAL_FILE_DROPPED;
     }
-    size = (size_t)wal_round_up(frame + wal_record_size(n_files * sizeof(struct wal_disk_live)) +
-                                    wal->n_streamed * wal_record_size(sizeof(struct wal_disk_state)),
-                                WAL_BLOCK_SIZE);
+    size = wal_checkpoint_size(n_files, wal->n_streamed);
     if (wal_staging_reserve(flush, size + WAL_BLOCK_SIZE) != 0) {
         return ERR_NOMEM;
     }

@@ -19,6 +19,7 @@ struct wal_plan {
 int wal_plan(struct wal *wal, struct wal_plan *plan, uint64_t limit) MUST_USE;
 /* The planned flush into wal.flush; its entries get their places; writes it completes move to wal.flush.done. */
 void wal_encode_flush(struct wal *wal, const struct wal_plan *plan, uint16_t flags);
+size_t wal_checkpoint_size(size_t n_files, size_t n_groups); /* in whole blocks */
 /* Header and checkpoint of @file, which begins behind flush @prev, into wal.flush. Errors: ERR_NOMEM. */
 int wal_encode_begin(struct wal *wal, struct wal_file *file, uint64_t sequence, struct wal_name prev) MUST_USE;
 

@@ -124,7 +124,8 @@ static bool length_allowed(const struct wal_disk_record *r)
     case WAL_FORGET:
         return r->length == 0;
     case WAL_FILES:
-        return r->length % sizeof(struct wal_disk_live) == 0;
+        return r->length >= sizeof(struct uuid) &&
+               (r->length - sizeof(struct uuid)) % sizeof(struct wal_disk_live) == 0;
     case WAL_DROP:
         return r->length == sizeof(uint64_t);
     default:

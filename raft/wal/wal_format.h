@@ -100,7 +100,7 @@ enum wal_record_kind {
     WAL_INSTALL = 7,    /* a new incarnation */
     WAL_STATE = 8,      /* of the checkpoint */
     WAL_FORGET = 9,     /* the tombstone may go; no body */
-    WAL_FILES = 10,     /* of the checkpoint: the files that count, wal_disk_live each */
+    WAL_FILES = 10,     /* of the checkpoint: the log's uuid, then the files that count, wal_disk_live each */
     WAL_DROP = 11       /* a file that no longer counts: its sequence */
 };
 

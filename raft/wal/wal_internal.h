@@ -263,16 +263,20 @@ void wal_hook_run(struct env_hook *hook);
 struct wal_group *wal_group_new(struct wal *wal, uint64_t group, uint64_t replica); /* in the table; NULL: no memory */
 void wal_group_ref(struct wal_group *g);
 void wal_group_unref(struct wal_group *g);
-void wal_item_dead(struct wal *wal, const struct wal_item *item);
-void wal_item_alive(struct wal *wal, const struct wal_item *item);
-void wal_group_drop_above(struct wal *wal, struct wal_group *g, uint64_t last);
-void wal_group_drop_below(struct wal *wal, struct wal_group *g, uint64_t first);
-void wal_group_drop_all(struct wal *wal, struct wal_group *g, uint64_t next);
 void wal_enqueue(struct wal *wal, struct wal_write *write, enum wal_op op);
-void wal_cache_evict(struct wal *wal);
 void wal_fatal_nomem(struct wal *wal) __attribute__((noreturn));
 void wal_maybe_closed(struct wal *wal);
 void wal_free(struct wal *wal);
+
+/* wal_cache.c */
+void wal_item_dead(struct wal *wal, const struct wal_item *item);
+void wal_item_alive(struct wal *wal, const struct wal_item *item);
+void wal_group_drop_above(struct wal *wal, struct wal_group *g, uint64_t last);  /* entries above @last are gone */
+void wal_group_drop_below(struct wal *wal, struct wal_group *g, uint64_t first); /* entries below @first are gone */
+void wal_group_drop_all(struct wal *wal, struct wal_group *g, uint64_t next);    /* all are, and the next is @next */
+void wal_cache_push(struct wal *wal, struct wal_group *g, const struct entry *entry); /* which is in g->recent already */
+void wal_cache_forget(struct wal *wal, struct wal_group *g);
+void wal_cache_evict(struct wal *wal);
 
 /* wal_flush.c */
 void wal_flush_start(struct wal *wal, bool may_inline); /* if there is something to flush and no flush under way */
@@ -307,6 +311,7 @@ void wal_reclaim(struct wal *wal);
 void wal_dropped(struct wal *wal, struct wal_file *file);
 
 /* wal_pool.c */
+uint64_t wal_file_size_due(const struct wal *wal); /* of the next file to be made */
 void wal_prepare_next(struct wal *wal);
 void wal_retire(struct wal *wal, struct wal_file *file); /* to the pool of ready files, or off the disk */
 void wal_tick_fire(struct timer *timer);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "raft/wal/wal_internal.h"
+#include "raft/wal/wal_encode.h"
 
 struct pool_job {
     struct wal_job job;
@@ -142,6 +142,14 @@ static void prepare_complete(struct wal_job *base)
     }
 }
 
+/* A file's checkpoint must leave room for what the file is for. */
+uint64_t wal_file_size_due(const struct wal *wal)
+{
+    uint64_t least = WAL_BLOCK_SIZE + 4 * (uint64_t)wal_checkpoint_size(wal->n_slots, wal->n_streamed);
+
+    return least > wal->params.file_size_bytes ? least : wal->params.file_size_bytes;
+}
+
 void wal_prepare_next(struct wal *wal)
 {
     struct pool_job *job;
@@ -154,7 +162,7 @@ void wal_prepare_next(struct wal *wal)
         return; /* the tick tries again */
     }
     job->sequence = wal->file_sequence_last + 1;
-    job->size = wal->params.file_size_bytes;
+    job->size = wal_file_size_due(wal);
     job->file = wal_file_new(job->sequence, job->size);
     if (job->file == NULL) {
         free(job);
@@ -164,7 +172,7 @@ void wal_prepare_next(struct wal *wal)
     job->file->generation = env_random(wal->env);
     wal_file_set_salt(job->file, wal_salt(&wal->uuid, job->sequence, job->file->generation));
     wal_path(wal, "wal", job->sequence, job->to);
-    job->make = wal->n_ready == 0;
+    job->make = wal->n_ready == 0 || job->size != wal->params.file_size_bytes;
     if (!job->make) {
         wal_path(wal, "ready", wal->ready[--wal->n_ready], job->from);
     }

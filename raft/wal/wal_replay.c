@@ -268,15 +268,19 @@ static void checkpoint_record(void *data, const struct wal_disk_record *r, const
     struct wal_disk_state state;
     struct wal_group *g;
 
-    if (r->kind == WAL_FILES && r->length > 0) {
+    if (r->kind == WAL_FILES) {
+        size_t size = r->length - sizeof(replay->uuid);
+        memcpy(&replay->uuid, body, sizeof(replay->uuid));
         free(replay->live);
-        replay->live = malloc(r->length);
-        if (replay->live == NULL) {
+        replay->live = size > 0 ? malloc(size) : NULL;
+        if (replay->live == NULL && size > 0) {
             replay->status = ERR_NOMEM;
             return;
         }
-        memcpy(replay->live, body, r->length);
-        replay->n_live = r->length / sizeof(struct wal_disk_live);
+        if (size > 0) {
+            memcpy(replay->live, body + sizeof(replay->uuid), size);
+        }
+        replay->n_live = (uint32_t)(size / sizeof(struct wal_disk_live));
     }
     if (r->kind != WAL_STATE) {
         return;

@@ -30,6 +30,7 @@ struct wal_replay {
     size_t n_dropped;
     size_t dropped_capacity;
     uint64_t entries_max; /* more than the files have room for is no log of ours */
+    struct uuid uuid;           /* of the checkpoint */
     struct wal_disk_live *live; /* of the checkpoint */
     uint32_t n_live;
     int status; /* sticky: ERR_NOMEM */

@@ -98,6 +98,8 @@ struct bench {
     uint64_t end_ns;
     uint64_t bytes;
     uint64_t created;
+    uint64_t bytes_max; /* stop here as well */
+    bool keep;          /* nothing is trimmed */
     struct histogram latency;
     struct bench_write writes[WRITES_MAX];
     struct wal_stats stats;
@@ -119,7 +121,7 @@ static void submit(struct bench *b, struct bench_write *w)
     }
     w->started_ns = now_ns();
     wal_append(b->wal, &w->write);
-    if (b->next[g] > KEEP_ENTRIES && b->next[g] % 256 == 0) {
+    if (!b->keep && b->next[g] > KEEP_ENTRIES && b->next[g] % 256 == 0) {
         wal_group_trim(b->wal, b->groups[g], b->next[g] - KEEP_ENTRIES);
     }
     b->outstanding++;
@@ -143,7 +145,7 @@ static void written(struct wal_write *write)
         entry_release(w->entries[i]);
     }
     b->outstanding--;
-    if (now < b->end_ns) {
+    if (now < b->end_ns && b->bytes < b->bytes_max) {
         submit(b, w);
     } else if (b->outstanding == 0) {
         wal_stats(b->wal, &b->stats);
@@ -174,8 +176,30 @@ static void remove_file(void *data, const char *name)
     unlink(path);
 }
 
+/* How long an open takes that finds what is there. */
+static void reopen(struct wal_params *params, struct bench *b)
+{
+    struct env_uv_params uv = {.logger = NULL};
+    struct wal_recovery recovery;
+    char errmsg[ERRMSG_SIZE];
+    uint64_t begin;
+    double took;
+
+    check(env_uv_new(&uv, &b->env), "env");
+    params->env = b->env;
+    begin = now_ns();
+    check(wal_open(params, &b->wal, &recovery, errmsg), errmsg);
+    took = (double)(now_ns() - begin) / 1e9;
+    printf("recovery of %llu MiB, %llu entries: %.3f s, %.0f MB/s\n", (unsigned long long)(recovery.bytes_read / MIB),
+           (unsigned long long)recovery.entries, took, (double)recovery.bytes_read / took / 1e6);
+    wal_close(b->wal, closed, b);
+    env_uv_run(b->env);
+    env_uv_free(b->env);
+}
+
 /* @writes of @n entries of @size each outstanding at a time. */
-static void log_run(const char *dir, struct bench *b, unsigned writes, uint32_t n, uint32_t size, uint32_t inline_max)
+static void log_run(const char *dir, struct bench *b, unsigned writes, uint32_t n, uint32_t size, uint32_t inline_max,
+                    uint64_t keep_bytes)
 {
     struct env_uv_params uv = {.logger = NULL};
     struct wal_params params = {.dir = dir,
@@ -196,6 +220,8 @@ static void log_run(const char *dir, struct bench *b, unsigned writes, uint32_t 
     b->entry_size = size;
     b->entries_a_write = n;
     b->target = writes;
+    b->keep = keep_bytes > 0;
+    b->bytes_max = keep_bytes > 0 ? keep_bytes : UINT64_MAX;
     params.env = b->env;
     params.pool = b->pool;
     (void)env_dir_make(b->env, dir);
@@ -210,6 +236,11 @@ static void log_run(const char *dir, struct bench *b, unsigned writes, uint32_t 
         b->writes[i].bench = b;
     }
     env_uv_run(b->env);
+    if (b->keep) {
+        env_uv_free(b->env);
+        reopen(&params, b);
+        check(env_uv_new(&uv, &b->env), "env");
+    }
     check(env_dir_list(b->env, dir, remove_file, (void *)(uintptr_t)dir), "clean");
     env_uv_free(b->env);
     buf_release(b->payload);
@@ -224,7 +255,7 @@ static void compare(const char *root, const char *dir, size_t turn)
     double log;
 
     /* Two turns' worth outstanding: one is written while the next fills. */
-    log_run(dir, &b, (unsigned)(2 * turn / ENTRY_SIZE), 1, ENTRY_SIZE, 0);
+    log_run(dir, &b, (unsigned)(2 * turn / ENTRY_SIZE), 1, ENTRY_SIZE, 0, 0);
     log = (double)b.bytes / seconds / 1e6;
     disk = (disk + raw(root, turn)) / 2; /* before and after: disks have moods */
     printf("turns of %4zu KiB: raw %7.1f MB/s, log %7.1f MB/s, ratio %.2f; %.0f KiB a flush, %.0f us a flush, %llu files "
@@ -238,7 +269,7 @@ static void alone(const char *dir, uint32_t size, uint32_t inline_max, const cha
 {
     static struct bench b;
 
-    log_run(dir, &b, 1, 1, size, inline_max);
+    log_run(dir, &b, 1, 1, size, inline_max, 0);
     printf("one write of %u bytes at a time, %s: p50 %.0f us, p99 %.0f us, %llu of %llu flushes inline\n", size, how,
            (double)histogram_percentile(&b.latency, 50) / 1000, (double)histogram_percentile(&b.latency, 99) / 1000,
            (unsigned long long)b.stats.inline_flushes, (unsigned long long)b.stats.flushes);
@@ -258,5 +289,9 @@ int main(int argc, char **argv)
     compare(argv[1], dir, 1 << 20);
     alone(dir, 1024, 0, "inline");
     alone(dir, 1024, 1, "writer thread");
+    static struct bench b;
+    seconds = 60;
+    log_run(dir, &b, 64, 1, ENTRY_SIZE, 0, 1024 * MIB);
+    log_run(dir, &b, 64, 4, 1024, 0, 256 * MIB);
     return 0;
 }

@@ -461,6 +461,25 @@ static void a_lost_file_stops_every_replica(void **state)
     fx_free(&fx);
 }
 
+static void the_first_files_checkpoint_is_dispensable(void **state)
+{
+    struct fx fx;
+    struct image image;
+
+    fx_init(&fx, 28);
+    fx_open(&fx);
+    fx_create(&fx, 1, 11, true);
+    fx_append(&fx, 1, 1, 7, 1, 100);
+    fx_crash(&fx, SIM_END_POWER);
+    image_load(&fx, &image, 0);
+    fx_flip(&fx, image.path, WAL_BLOCK_SIZE + 20);
+    fx_open(&fx);
+    assert_int_equal(fx.recovery.groups_damaged, 0);
+    fx_assert_log(&fx, 1, 1, 7);
+    free(image.data);
+    fx_free(&fx);
+}
+
 static void truncate_call(struct fx *fx, void *arg)
 {
     struct env_file *file;
@@ -521,6 +540,7 @@ int main(void)
         cmocka_unit_test(a_rotten_dead_entry_harms_nobody),
         cmocka_unit_test(reading_a_rotten_entry_says_so),
         cmocka_unit_test(a_lost_file_stops_every_replica),
+        cmocka_unit_test(the_first_files_checkpoint_is_dispensable),
         cmocka_unit_test(a_file_that_ends_early_is_damage),
         cmocka_unit_test(files_without_one_readable_are_refused),
     };
