@@ -244,7 +244,7 @@ static int run_describe(struct cli *cli, const struct command *command, int argc
     struct cairn_topic_info *info;
     struct cairn_offsets *offsets = NULL;
     struct cairn_error error;
-    const char *name;
+    const char *name = NULL;
     int rv = begin(cli, command, argc, argv, &a, &name);
 
     if (rv >= 0) {
@@ -275,7 +275,7 @@ static int run_describe(struct cli *cli, const struct command *command, int argc
 static int run_delete(struct cli *cli, const struct command *command, int argc, char **argv)
 {
     struct cairn_error error;
-    const char *name;
+    const char *name = NULL;
     int rv = begin(cli, command, argc, argv, NULL, &name);
 
     if (rv >= 0) {
