@@ -314,7 +314,7 @@ def describe_field(message, struct, f):
 
 def tables(schemas):
     out = ["/* Made from proto/kafka/schema by generate.py. */"]
-    out += ['#include "proto/kafka/messages/%s.h"' % s.stem for s in schemas]
+    out += ['#include "messages/%s.h"' % s.stem for s in schemas]
     out += ['#include "proto/kafka/kafka_api.h"', ""]
     for schema in schemas:
         for m in schema.messages:
@@ -327,7 +327,15 @@ def tables(schemas):
             out += ["const struct kafka_message kafka_message_%s = {" % m.name,
                     '    "%s", %d, %d, %d, %d, %d, &kafka_struct_%s};'
                     % ((m.name, m.key) + m.versions + m.flexible + (m.name,)), ""]
+    return "\n".join(out + registry(schemas))
+
+
+def registry(schemas):
+    """The lists of all that there is; schemas without an api (those of tests) leave them to the library."""
+    out = []
     apis = sorted((s for s in schemas if len(s.messages) == 2), key=lambda s: s.messages[0].key)
+    if not apis:
+        return out
     if len({s.messages[0].key for s in apis}) != len(apis):
         raise SchemaError("two apis of one key")
     out += ["const struct kafka_api kafka_apis[] = {"]
@@ -340,7 +348,7 @@ def tables(schemas):
     out += ["const struct kafka_message *const kafka_messages[] = {"]
     out += ["    &kafka_message_%s," % m.name for s in schemas for m in s.messages]
     out += ["};", "const size_t kafka_messages_count = %d;" % sum(len(s.messages) for s in schemas), ""]
-    return "\n".join(out)
+    return out
 
 
 def write(path, text):
