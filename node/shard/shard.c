@@ -218,6 +218,7 @@ static int shard_recover(const struct shards_params *params, struct shard *shard
     if (rv != 0) {
         return rv;
     }
+    shard->log_max_bytes = params->log_max_bytes;
     wal_params.dir = path;
     rv = wal_open(&wal_params, &shard->wal, &shard->recovery, cause);
     if (rv != 0) {
@@ -531,6 +532,7 @@ void shard_stats_run(struct shard *shard, struct shard_op *op)
     wal_stats(shard->wal, &wal);
     stats_op->stats = shard->stats;
     stats_op->stats.log_bytes = wal.bytes_total;
+    stats_op->stats.log_bytes_max = shard->log_max_bytes;
     group_host_each(shard->host, count_group, &stats_op->stats);
     stats_op->stats.failed += (uint32_t)shard->recovery.groups_damaged;
     shard_op_complete(op);

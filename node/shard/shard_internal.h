@@ -40,6 +40,7 @@ struct shard {
     struct env_hook hook; /* behind the group host's: wakes those who wait */
     struct wal_recovery recovery;
     struct codec_scratch scratch; /* for reading times out of batches */
+    uint64_t log_max_bytes;
     struct shard_stats stats;
 };
 
