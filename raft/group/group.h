@@ -40,8 +40,7 @@ struct group_host_params {
     void *data;
 };
 
-/* Its end-of-turn hook stands in front of those of the wal and of the transport, whichever was opened first: what groups
- * queue leaves in the same turn. Errors: ERR_NOMEM. */
+/* Its hook runs in ENV_PHASE_SUBMIT: what groups queue leaves in the same turn. Errors: ERR_NOMEM. */
 int group_host_open(const struct group_host_params *params, struct group_host **out) MUST_USE;
 /* All groups stop (pending proposals end with ERR_SHUTDOWN or ERR_UNKNOWN_OUTCOME, inside this call); the wal stays the
  * caller's and must stay until what it holds for the groups has come back (wal_close). */
