@@ -135,7 +135,10 @@ enum partition_verdict partition_fsm_judge(const struct partition_fsm *p, const 
         producer = producers_find(p->applied, batch->producer_id);
     }
     if (producer == NULL) {
-        return PARTITION_APPEND; /* no state: it may start anywhere */
+        /* Without state only a beginning is taken. A later batch may have overtaken the first one, which a leader refused
+         * that was not ready yet; were it taken, the first one would look like a duplicate forgotten long ago when it
+         * comes again, and be lost. Who was forgotten (expired) begins a new epoch. */
+        return batch->base_sequence == 0 ? PARTITION_APPEND : PARTITION_OUT_OF_ORDER;
     }
     verdict = producer_judge(producer, batch, base_offset);
     switch (verdict) {
