@@ -87,7 +87,7 @@ static void on_deleted(void *data, int status, const struct frame *frame)
     }
 }
 
-static void delete(struct admin *a, unsigned topic, unsigned node)
+static void delete_topic(struct admin *a, unsigned topic, unsigned node)
 {
     Cairn__Native__DeleteTopicRequest m = CAIRN__NATIVE__DELETE_TOPIC_REQUEST__INIT;
 
@@ -119,16 +119,21 @@ static void admin_tick(void *data)
         return;
     }
     if (a->deleting) {
-        delete (a, a->w->n_topics - 1, node);
+        delete_topic(a, a->w->n_topics - 1, node);
         return;
     }
     if (a->w->churn && !a->w->stop && a->w->healed_ns == 0 && now >= a->churn_ns && client_topic(a->net, a->w->n_topics - 1)->exists) {
-        delete (a, a->w->n_topics - 1, node);
+        delete_topic(a, a->w->n_topics - 1, node);
         return;
     }
     for (unsigned t = 0; t < a->w->n_topics; t++) {
-        if (!client_topic(a->net, t)->exists) {
+        const struct client_topic *topic = client_topic(a->net, t);
+        if (!topic->exists) {
             create(a, t, node);
+            return;
+        }
+        if (oracle_part_doomed(topic->partitions[0].part)) {
+            delete_topic(a, t, node); /* an earlier life of this client had begun */
             return;
         }
     }

@@ -235,7 +235,8 @@ static bool wants(const struct consumer *c, const struct follow *f, bool listing
     return true;
 }
 
-static void ask(struct consumer *c, unsigned node, bool listing)
+/* @astray: whatever its metadata says; who does not lead must say so, and who led once may only tell what is committed. */
+static void ask(struct consumer *c, unsigned node, bool listing, bool astray)
 {
     struct fetch *fetch = calloc(1, sizeof *fetch);
 
@@ -246,7 +247,7 @@ static void ask(struct consumer *c, unsigned node, bool listing)
     for (unsigned i = 0; i < PARTS_MAX; i++) {
         struct follow *f = &c->follows[i];
         const struct client_topic *topic = client_topic(c->net, f->topic);
-        if (wants(c, f, listing) && topic->partitions[f->partition].leader == node) {
+        if (wants(c, f, listing) && (astray || topic->partitions[f->partition].leader == node)) {
             fetch->life[fetch->n] = c->lives[i];
             fetch->parts[fetch->n++] = i;
         }
@@ -282,9 +283,9 @@ static void consumer_tick(void *data)
     for (unsigned node = 1; node <= c->w->n_nodes; node++) {
         if (client_connected(c->net, node)) {
             if (c->verifier || client_random(c->net, 50) == 0) {
-                ask(c, node, true);
+                ask(c, node, true, false);
             }
-            ask(c, node, false);
+            ask(c, node, false, !c->verifier && client_random(c->net, 50) == 0);
         }
     }
 }

@@ -50,7 +50,7 @@ struct lane {
     bool drain;      /* something failed: wait for all, then again from the first */
     uint64_t wait_ns;
     uint64_t next_ns; /* the next batch is made */
-    uint64_t fresh_ns; /* when the newest acknowledged batch was made */
+    uint64_t fresh_ns; /* world's time at which the newest acknowledged batch was made */
 };
 
 struct producer {
@@ -115,7 +115,7 @@ static void make_batch(struct lane *lane)
     b->lane = lane;
     b->stream = lane->stream;
     b->seq = oracle_sent_next(lane->stream);
-    b->made_ns = env_now_ns(p->env);
+    b->made_ns = sim_world_now(p->w->world);
     record_builder_init(&builder, p->scratch, BATCH_BYTES_MAX);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t size = oracle_value_size(o, oracle_stream_id(lane->stream), b->seq + i);
@@ -366,7 +366,9 @@ static void lane_turn(struct lane *lane)
         make_batch(lane);
         lane->next_ns = now + client_random(p->net, 2 * p->w->batch_gap_ms * SIM_MS);
     }
-    if (where->leader != 0) {
+    if (client_random(p->net, 500) == 0 && lane->under_way == 0) {
+        lane_send(lane, 1 + (unsigned)client_random(p->net, p->w->n_nodes)); /* astray: refused, or as good as any */
+    } else if (where->leader != 0) {
         lane_send(lane, where->leader);
     } else if (lane->n_batches > 0) {
         client_refresh(p->net);
@@ -382,7 +384,7 @@ static bool must_give_up(struct producer *p, const struct lane *lane)
         return false;
     }
     first = list_entry(lane->batches.next, struct batch, link);
-    return env_now_ns(p->env) - first->made_ns > p->w->delivery_timeout_ms * SIM_MS;
+    return sim_world_now(p->w->world) - first->made_ns > p->w->delivery_timeout_ms * SIM_MS;
 }
 
 static void producer_tick(void *data)

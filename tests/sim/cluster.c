@@ -51,6 +51,24 @@ static void draw_config(struct cluster *c)
     w->fetch_max_bytes = (uint32_t)draw(c, 100, 200000);
 }
 
+/* From a fast machine room to one with a bad switch and old disks. */
+static void draw_world(struct cluster *c, struct sim_params *sim)
+{
+    static const uint64_t latencies[] = {300 * SIM_US, 300 * SIM_US, 3 * SIM_MS, 20 * SIM_MS};
+    static const uint64_t syncs[] = {400 * SIM_US, 400 * SIM_US, 5 * SIM_MS, 30 * SIM_MS};
+    static const uint32_t buffers[] = {512u << 10, 512u << 10, 64u << 10, 16u << 10};
+
+    sim->net.latency_max_ns = latencies[draw(c, 0, 3)];
+    sim->net.spike_ppm = (uint32_t)(draw(c, 0, 2) * 500);
+    sim->net.spike_max_ns = draw(c, 10, 300) * SIM_MS;
+    sim->net.buffer_bytes = buffers[draw(c, 0, 3)];
+    sim->net.reset_ppm = draw(c, 0, 7) == 0 ? (uint32_t)draw(c, 1, 100) : 0;
+    sim->net.stall_timeout_ns = draw(c, 5, 20) * SIM_S;
+    sim->disk.sync_max_ns = syncs[draw(c, 0, 3)];
+    sim->loop.wake_max_ns = draw(c, 0, 3) == 0 ? draw(c, 10, 3000) * SIM_US : 10 * SIM_US;
+    sim->loop.work_max_ns = draw(c, 0, 3) == 0 ? draw(c, 10, 3000) * SIM_US : 40 * SIM_US;
+}
+
 static bool named(const char *list, const char *name)
 {
     size_t n = strlen(name);
@@ -183,6 +201,11 @@ static bool all_clients(struct cluster *c, bool fresh)
 
 static bool is_fresh(struct cluster *c)
 {
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->nodes[i].node == NULL || c->nodes[i].stopping) {
+            return false;
+        }
+    }
     return sim_swarm_healed(c->swarm) && all_clients(c, true);
 }
 
@@ -335,6 +358,7 @@ void cluster_run(const struct cluster_params *params, struct cluster_result *res
     sim_rng_init(&c->rng, params->seed ^ 0xc1c5);
     draw_config(c);
     sim_params_default(&sim);
+    draw_world(c, &sim);
     sim.log_level = params->trace ? LOG_DEBUG : 0;
     sim.log_write = write_log;
     sim.log_data = c;
@@ -350,6 +374,7 @@ void cluster_run(const struct cluster_params *params, struct cluster_result *res
     safety(c);
     liveness(c);
     verify(c);
+    c->healed = false; /* nobody starts again */
     for (unsigned i = 0; i < c->n; i++) {
         sim_node_kill(c->nodes[i].machine, SIM_END_KILL);
     }

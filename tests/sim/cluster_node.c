@@ -113,6 +113,12 @@ static void start(struct env *env, void *data)
     }
 }
 
+/* The swarm restarts nobody any more: what ends now had been told to stop before. */
+static void start_again(struct sim_world *world, void *data)
+{
+    cluster_node_start(data);
+}
+
 static void ended(struct sim_node *machine, enum sim_end how, void *data)
 {
     static const char *const hows[] = {"", "exit", "fatal", "kill", "power"};
@@ -125,6 +131,9 @@ static void ended(struct sim_node *machine, enum sim_end how, void *data)
             oracle_violation(o, "node %u: fatal: %s", n->i + 1, sim_node_fatal_reason(machine));
         }
         oracle_counts(o)->fatals++;
+    }
+    if (n->cluster->healed) {
+        sim_world_at(n->cluster->world, sim_world_now(n->cluster->world) + 100 * SIM_MS, start_again, n);
     }
     if (n->node == NULL) {
         return;

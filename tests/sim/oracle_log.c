@@ -206,7 +206,9 @@ static const struct seen_entry *note_entry(struct oracle *o, const struct seen_r
     if (entry != NULL && entry->term == term && entry->index == index) {
         if (e->has_crc && (e->crc != entry->crc || e->kind != entry->kind || e->base_offset != entry->base_offset)) {
             oracle_violation(o, "log matching: group %" PRIu64 " entry %" PRIu64 ".%" PRIu64 " on node %" PRIu64
-                             " has other bytes than elsewhere", g->id, index, term, r->key.node + 1);
+                             " has other bytes than elsewhere: kind %u crc %08x offset %" PRId64 ", not kind %u crc %08x "
+                             "offset %" PRId64, g->id, index, term, r->key.node + 1, entry->kind, entry->crc,
+                             entry->base_offset, e->kind, e->crc, e->base_offset);
         }
         if (!entry_intact(entry)) {
             oracle_violation(o, "group %" PRIu64 " entry %" PRIu64 ".%" PRIu64 " on node %" PRIu64
@@ -477,6 +479,21 @@ struct start {
     unsigned i;
 };
 
+/* A single voter leads again in the same term (libraft.md, 16): what it had not stored is gone for everybody, and its index
+ * is used once more. */
+static void forget_lost(struct seen_group *g, uint64_t last)
+{
+    struct seen_entry *e, *next;
+
+    HASH_ITER(hh, g->entries, e, next)
+    {
+        if (e->key.index > last) {
+            HASH_DEL(g->entries, e);
+            free(e);
+        }
+    }
+}
+
 static void look_recovered(void *data, struct wal_group *w)
 {
     struct start *start = data;
@@ -515,6 +532,9 @@ static void look_recovered(void *data, struct wal_group *w)
     r->last = info.last_index;
     r->stored = info.last_index;
     r->commit = 0;
+    if (r->group->voters == 1 && info.last_index >= r->group->n_committed) {
+        forget_lost(r->group, info.last_index);
+    }
 }
 
 void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
