@@ -22,6 +22,8 @@
 #define SILENT_MAX_MS 15000   /* an incoming link without even a ping */
 #define PAUSE_CHECK_MS 10     /* paused data links: is there room again? */
 #define PAUSE_TRICKLE_MS 500  /* no room for so long: one read each, so that caches alone cannot stop us for good */
+#define CONGESTED_MS 500      /* a batch of the data lane that takes longer: the peer or the way to it is slow */
+#define CONGESTED_BYTES (1u << 20) /* then no more than this waits: later resends would only queue up behind it */
 #define REFUSAL_LOG_MS 10000  /* the same refusal of the same peer is logged once in this time */
 #define REFUSAL_LOG_SLOTS 64
 #define URGENT_IOV_MAX 16
@@ -62,6 +64,7 @@ struct link {
     /* outgoing only */
     struct list flush_link; /* of transport.flush */
     struct outbox outbox;
+    uint64_t flying_ms; /* since when its batch is being written */
     struct env_write write;
     struct iovec *iov;
     size_t iov_max;

@@ -332,6 +332,24 @@ void link_say(struct link *link, const struct frame_header *h, const uint8_t *me
 
 static void on_written(struct env_write *write, int status);
 
+/* Raft sends again what is not acknowledged in time. On a slow way the first copy is still in this queue then, and copies of
+ * copies would fill all of it: at 1 MB/s that is a minute in which a follower gets nothing new, and every group of the
+ * node waits in the same line. So a data lane whose batch does not get away lets only a little wait behind it; what is
+ * refused Raft repeats when there is room. */
+static void link_pace(struct link *link, uint64_t now_ms, bool written)
+{
+    struct outbox *o = &link->outbox;
+
+    if (link->lane != TRANSPORT_DATA) {
+        return;
+    }
+    if (now_ms - link->flying_ms >= CONGESTED_MS) {
+        o->limit_bytes = CONGESTED_BYTES;
+    } else if (written && o->limit_bytes < TRANSPORT_QUEUE_MAX_BYTES) {
+        o->limit_bytes = 2 * o->limit_bytes < TRANSPORT_QUEUE_MAX_BYTES ? 2 * o->limit_bytes : TRANSPORT_QUEUE_MAX_BYTES;
+    }
+}
+
 void link_flush(struct link *link)
 {
     struct transport *t = link->t;
@@ -342,6 +360,7 @@ void link_flush(struct link *link)
         return;
     }
     if (fresh) {
+        link->flying_ms = env_now_ms(t->env);
         t->stats.frames_out += link->outbox.flying->frames;
         t->stats.messages_out += link->outbox.flying->messages;
         t->stats.bytes_out += link->outbox.flying->bytes;
@@ -365,6 +384,7 @@ static void on_written(struct env_write *write, int status)
         link_flush(link); /* a batch of more pieces than one call takes */
         return;
     }
+    link_pace(link, env_now_ms(link->t->env), true);
     if (outbox_ready(&link->outbox) && list_empty(&link->flush_link)) {
         list_push_back(&link->t->flush, &link->flush_link);
         env_wake(link->t->env);
@@ -414,6 +434,9 @@ void link_tick(struct link *link, uint64_t now_ms)
     if (link->lane == TRANSPORT_URGENT && link->pings != link->pongs && now_ms - link->heard_ms > PONG_MAX_MS) {
         link_close(link, "no answer to pings: half-open", ERR_TIMEOUT);
         return;
+    }
+    if (link->outbox.flying != NULL) {
+        link_pace(link, now_ms, false);
     }
     link_ping(link, now_ms);
 }
