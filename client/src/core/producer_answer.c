@@ -92,6 +92,7 @@ static void batch_failed(struct producer *p, struct batch *b, int err, bool hint
 {
     struct producer_partition *pp = b->partition;
 
+    assert(b->state == BATCH_SENT && pp->on_wire > 0);
     b->state = BATCH_QUEUED;
     pp->on_wire--;
     switch (err) {

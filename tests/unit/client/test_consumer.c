@@ -331,7 +331,8 @@ static void storm(uint64_t seed)
     config.fetch_max_bytes = 2048;
     config.prefetch_max_bytes = 16384;
     world_init(&w, 1 + (uint32_t)(seed % 4), seed);
-    w.faults = (struct world_faults){.cut = 30, .refuse = 30, .slow = 30, .move_leader = 40, .fail_connect = 100};
+    w.faults = (struct world_faults){
+        .cut = 30, .refuse = 30, .slow = 30, .move_leader = 40, .fail_connect = 100, .early = 300};
     reader_init(&r, &w, &config);
     for (uint32_t i = 0; i < w.partition_count; i++) {
         assign(&r, i, 0);
@@ -342,6 +343,15 @@ static void storm(uint64_t seed)
         }
         world_set_down(&w, 1 + (uint32_t)(rng_next(&w.rng) % 3), round % 4 == 0);
         (void)world_run(&w, 100, reader_poll, &r);
+        if (round % 3 == 0) { /* back to somewhere, while a fetch is under way */
+            uint32_t partition = (uint32_t)rng_below(&w.rng, w.partition_count);
+            int64_t to = (int64_t)rng_below(&w.rng, (uint64_t)r.next[partition] + 1);
+            bool wake = false;
+
+            r.records -= (size_t)(r.next[partition] - to);
+            r.next[partition] = to;
+            consumer_seek(r.c, consumer_find(r.c, WORLD_TOPIC, partition), to, &wake);
+        }
         for (uint32_t n = 1; n <= WORLD_NODES; n++) {
             world_set_down(&w, n, false);
         }

@@ -19,6 +19,7 @@ struct world_link {
     bool up;
     bool closing; /* EVENT_DOWN is on its way */
     struct frame_reader reader;
+    uint64_t sent_ns;      /* the last EVENT_SENT */
     uint64_t to_server_ns; /* nothing arrives before what was sent earlier */
     uint64_t to_client_ns;
     unsigned events; /* that name it */
@@ -34,6 +35,8 @@ struct world_event {
     uint8_t *bytes;
     size_t size;
     struct frame_header header; /* EVENT_APPLY */
+    struct iovec *iov;          /* EVENT_SENT: read only then, as a socket that was full would */
+    unsigned iov_count;
 };
 
 static const struct frame_limits limits = {.message_max = FRAME_MESSAGE_MAX, .payload_max = FRAME_PAYLOAD_MAX};
@@ -128,20 +131,33 @@ static void io_send(struct client_io *io, struct conn *conn, const struct iovec 
     struct world *w = container_of(io, struct world, io);
     struct world_link *l = core_conn_driver(conn);
     struct world_event *e;
-    size_t size = 0;
 
     assert(count <= CONN_IOV_MAX);
-    for (unsigned i = 0; i < count; i++) {
-        size += iov[i].iov_len;
+    l->sent_ns = l->sent_ns > w->now_ns ? l->sent_ns : w->now_ns;
+    l->sent_ns += rng_below(&w->rng, w->latency_ns);
+    e = event_push(w, EVENT_SENT, l, l->sent_ns);
+    e->iov = malloc(count * sizeof *iov);
+    e->iov_count = count;
+    memcpy(e->iov, iov, count * sizeof *iov);
+}
+
+/* The bytes leave: from here on they are the network's. */
+static void link_sent(struct world *w, struct world_link *l, const struct world_event *sent)
+{
+    struct world_event *e;
+    size_t size = 0;
+
+    for (unsigned i = 0; i < sent->iov_count; i++) {
+        size += sent->iov[i].iov_len;
     }
     l->to_server_ns = w->now_ns + w->latency_ns > l->to_server_ns ? w->now_ns + w->latency_ns : l->to_server_ns;
     e = event_push(w, EVENT_TO_SERVER, l, l->to_server_ns);
     e->bytes = malloc(size);
-    for (unsigned i = 0; i < count; i++) {
-        memcpy(e->bytes + e->size, iov[i].iov_base, iov[i].iov_len);
-        e->size += iov[i].iov_len;
+    for (unsigned i = 0; i < sent->iov_count; i++) {
+        memcpy(e->bytes + e->size, sent->iov[i].iov_base, sent->iov[i].iov_len);
+        e->size += sent->iov[i].iov_len;
     }
-    event_push(w, EVENT_SENT, l, w->now_ns + rng_below(&w->rng, 2 * w->latency_ns));
+    core_conn_sent(l->conn);
 }
 
 static void io_close(struct client_io *io, struct conn *conn)
@@ -202,7 +218,7 @@ static void to_client(struct world *w, struct world_link *l, const struct frame_
     struct world_event *e;
     uint8_t *bytes;
 
-    if (l->closing || w->node_deaf[l->node]) {
+    if (l->closing || w->node_deaf[l->node] || w->node_mute[l->node]) {
         return;
     }
     at = at > l->to_client_ns ? at : l->to_client_ns;
@@ -476,6 +492,8 @@ static bool produce_one(struct world *w, struct world_link *l, uint32_t partitio
         rv = ERR_NOT_LEADER;
     } else if (chance(w, w->faults.refuse)) {
         rv = chance(w, 500) ? ERR_BUSY : ERR_LEADER_NOT_READY;
+    } else if (chance(w, w->faults.invalid)) {
+        rv = ERR_INVALID_RECORD;
     } else if (!late && chance(w, w->faults.late_apply)) {
         *park = true;
         return true;
@@ -515,6 +533,9 @@ static void serve_produce(struct world *w, struct world_link *l, const struct fr
         assert(q->partitions[i]->partition < w->partition_count);
         assert(memcmp(q->partitions[i]->topic_id.data, topic_id, 16) == 0);
         assert(at + q->partitions[i]->size <= f->header.payload_length);
+        for (size_t k = 0; k < i; k++) { /* one batch a partition */
+            assert(q->partitions[k]->partition != q->partitions[i]->partition);
+        }
         (void)produce_one(w, l, q->partitions[i]->partition, f->payload + at, q->partitions[i]->size, late || i > 0,
                           &results[i], &park);
         pointers[i] = &results[i];
@@ -574,7 +595,10 @@ static void serve_fetch(struct world *w, struct world_link *l, const struct fram
         } else {
             for (size_t b = 0; b < p->batch_count; b++) {
                 struct world_batch *wb = &p->batches[b];
-                if (wb->base_offset + wb->count <= fp->offset) {
+                bool early = b + 1 < p->batch_count && p->batches[b + 1].base_offset <= fp->offset &&
+                             p->batches[b + 1].base_offset + p->batches[b + 1].count > fp->offset &&
+                             chance(w, w->faults.early);
+                if (wb->base_offset + wb->count <= fp->offset && !early) {
                     continue;
                 }
                 if (used > begin && used - begin + wb->size > fp->max_bytes) {
@@ -857,13 +881,13 @@ static void event_run(struct world *w, struct world_event *e)
         }
         break;
     case EVENT_TO_CLIENT:
-        if (!l->closing && !w->node_deaf[l->node]) {
+        if (!l->closing && !w->node_deaf[l->node] && !w->node_mute[l->node]) {
             client_receive(w, l, e->bytes, e->size);
         }
         break;
     case EVENT_SENT:
         if (!l->dead) {
-            core_conn_sent(l->conn);
+            link_sent(w, l, e);
         }
         break;
     case EVENT_APPLY:
@@ -878,6 +902,7 @@ static void event_run(struct world *w, struct world_event *e)
         link_free(l);
     }
     free(e->bytes);
+    free(e->iov);
     free(e);
 }
 

@@ -58,6 +58,8 @@ struct world_faults {
     unsigned forget_state; /* producer state is lost (expiry) */
     unsigned no_hint;      /* NOT_LEADER without a hint */
     unsigned fail_connect; /* of connects */
+    unsigned invalid;      /* refused for good, even what was written before */
+    unsigned early;        /* a fetch begins a batch too early */
 };
 
 struct world_event;
@@ -79,6 +81,7 @@ struct world {
     int64_t producer_id_next;
     bool node_down[WORLD_NODES + 1]; /* refuses connections, kills those it has */
     bool node_deaf[WORLD_NODES + 1]; /* takes everything, answers nothing */
+    bool node_mute[WORLD_NODES + 1]; /* carries everything out, answers nothing */
     bool topic_missing;
     uint64_t latency_ns;
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
