@@ -49,7 +49,21 @@
     X(ERR_TORN, 38, false, "torn at the end")                                                                          \
     X(ERR_UNSUPPORTED_CODEC, 39, false, "compression codec not supported")                                             \
     X(ERR_BUFFER_FULL, 40, true, "the buffer is full")                                                                 \
-    X(ERR_CONFIG, 41, false, "wrong configuration")
+    X(ERR_CONFIG, 41, false, "wrong configuration")                                                                    \
+    X(ERR_NOT_COORDINATOR, 42, true, "not the coordinator of this consumer group")                                     \
+    X(ERR_INVALID_GROUP, 43, false, "consumer group's name not allowed")                                               \
+    X(ERR_GROUP_NOT_FOUND, 44, false, "consumer group not known")                                                      \
+    X(ERR_GROUP_FULL, 45, false, "the consumer group's limit of members is reached")                                   \
+    X(ERR_NON_EMPTY_GROUP, 46, false, "the consumer group has members")                                                \
+    X(ERR_UNKNOWN_MEMBER, 47, false, "not a member of the consumer group")                                             \
+    X(ERR_MEMBER_ID_REQUIRED, 48, false, "join again with the member id given")                                        \
+    X(ERR_ILLEGAL_GENERATION, 49, false, "not the consumer group's generation")                                        \
+    X(ERR_REBALANCE, 50, false, "the consumer group rebalances, join again")                                           \
+    X(ERR_FENCED_INSTANCE, 51, false, "another member has taken over this group.instance.id")                          \
+    X(ERR_INCONSISTENT_PROTOCOL, 52, false, "no protocol in common with the consumer group")                           \
+    X(ERR_INVALID_SESSION_TIMEOUT, 53, false, "session timeout outside of the limits")                                 \
+    X(ERR_SUBSCRIBED, 54, false, "the consumer group is subscribed to the topic")                                      \
+    X(ERR_OFFSET_METADATA_TOO_BIG, 55, false, "metadata of a committed offset larger than the limit")
 
 enum {
     ERR_OK = 0,
