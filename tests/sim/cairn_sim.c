@@ -9,7 +9,7 @@
 static int usage(void)
 {
     fprintf(stderr, "usage: cairn-sim --seed N [--seconds S] [--nodes 1..%d] [--faults LIST|none] [--trace]\n"
-            "LIST: kill,power,power_all,op_kill,pause,partition,one_way,reset,slow_link,slow_disk,clock,stop,disk\n",
+            "LIST: kill,power,power_all,op_kill,pause,partition,one_way,reset,slow_link,slow_disk,clock,stop,isolate,disk\n",
             ORACLE_NODES_MAX);
     return 2;
 }

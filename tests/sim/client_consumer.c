@@ -10,6 +10,8 @@
 
 #define TICK_MS 10
 #define BACKOFF_MS 50
+#define VERIFIER_BYTES (256u << 10)
+#define VERIFIER_WAIT_MS 5000 /* such an answer may take so long on a slow way */
 #define PARTS_MAX (CLIENT_TOPICS_MAX * 16)
 
 struct consumer;
@@ -191,16 +193,16 @@ static int send_fetch(struct consumer *c, struct fetch *fetch)
         parts[k].topic_id = (ProtobufCBinaryData){sizeof f->topic_id.bytes, f->topic_id.bytes};
         parts[k].partition = f->partition;
         parts[k].offset = f->reader.offset;
-        parts[k].max_bytes = 1 + (uint32_t)client_random(c->net, c->w->fetch_max_bytes);
+        parts[k].max_bytes = c->verifier ? VERIFIER_BYTES : 1 + (uint32_t)client_random(c->net, c->w->fetch_max_bytes);
         pointers[k] = &parts[k];
     }
     m.n_partitions = fetch->n;
     m.partitions = pointers;
     m.max_wait_ms = (uint32_t)client_random(c->net, 500);
     m.min_bytes = 1;
-    m.max_bytes = 4 * c->w->fetch_max_bytes;
-    return client_request(c->net, fetch->node, CALL_FETCH, &m.base, NULL, 0, m.max_wait_ms + c->w->request_timeout_ms,
-                          on_answer, fetch);
+    m.max_bytes = c->verifier ? 4 * VERIFIER_BYTES : 4 * c->w->fetch_max_bytes;
+    return client_request(c->net, fetch->node, CALL_FETCH, &m.base, NULL, 0,
+                          m.max_wait_ms + c->w->request_timeout_ms + (c->verifier ? VERIFIER_WAIT_MS : 0), on_answer, fetch);
 }
 
 static int send_list(struct consumer *c, struct fetch *fetch)

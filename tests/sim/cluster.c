@@ -38,6 +38,8 @@ static void draw_config(struct cluster *c)
     }
     f->disk_errors = draw(c, 0, 15) == 0;
     f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
+    f->isolate_mean_ns = c->n > 1 && draw(c, 0, 2) == 0 ? draw(c, 1, 6) * SIM_S : 0;
+    f->isolate_max_ns = draw(c, 200, 5000) * SIM_MS;
 
     w->n_nodes = c->n;
     w->n_topics = 1 + (unsigned)draw(c, 0, 1);
@@ -91,6 +93,7 @@ static void choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
         {"op_kill", &k->op_kill_mean_ns},     {"pause", &k->pause_mean_ns},         {"partition", &k->partition_mean_ns},
         {"one_way", &k->one_way_mean_ns},     {"reset", &k->reset_mean_ns},         {"slow_link", &k->slow_link_mean_ns},
         {"slow_disk", &k->slow_disk_mean_ns}, {"clock", &k->clock_mean_ns},         {"stop", &c->config.stop_mean_ns},
+        {"isolate", &c->config.isolate_mean_ns},
     };
     const char *faults = c->params->faults;
 
@@ -143,6 +146,37 @@ static void stop_some(struct sim_world *world, void *data)
     }
     cluster_node_stop(&c->nodes[draw(c, 0, c->n - 1)]);
     sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
+}
+
+static void join_again(struct sim_world *world, void *data)
+{
+    struct cluster_node *n = data;
+    for (unsigned i = 0; i < n->cluster->n; i++) {
+        sim_net_block(world, n->machine, n->cluster->nodes[i].machine, false);
+        sim_net_block(world, n->cluster->nodes[i].machine, n->machine, false);
+    }
+}
+
+/* The way to a leader that does not know that it was deposed, while clients reach both. */
+static void isolate_some(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+    struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
+    uint64_t ways = draw(c, 1, 3); /* out, in, both */
+
+    if (c->healed) {
+        return;
+    }
+    oracle_trace(c->oracle, "cluster: n%u is cut off from its peers", n->i + 1);
+    oracle_counts(c->oracle)->isolations++;
+    for (unsigned i = 0; i < c->n; i++) {
+        if (i != n->i) {
+            sim_net_block(world, n->machine, c->nodes[i].machine, (ways & 1) != 0);
+            sim_net_block(world, c->nodes[i].machine, n->machine, (ways & 2) != 0);
+        }
+    }
+    sim_world_at(world, sim_world_now(world) + draw(c, 1, c->config.isolate_max_ns), join_again, n);
+    sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
 }
 
 static void disks_fail(struct sim_world *world, void *data)
@@ -291,6 +325,9 @@ static void safety(struct cluster *c)
     }
     if (c->config.stop_mean_ns != 0) {
         sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
+    }
+    if (c->config.isolate_mean_ns != 0) {
+        sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
     }
     if (c->config.disk_errors) {
         sim_world_at(c->world, begin, disks_fail, c);

@@ -13,7 +13,7 @@ struct cluster_params {
     uint64_t seed;
     unsigned nodes;     /* 0: drawn; mostly 3 */
     unsigned seconds;   /* virtual, until the workload stops */
-    const char *faults; /* NULL: drawn; else the names of sim_swarm_describe() and "stop", "disk", by commas; "none" */
+    const char *faults; /* NULL: drawn; else the names of sim_swarm_describe() and "stop", "isolate", "disk", by commas; "none" */
     bool trace;
 };
 

@@ -40,7 +40,9 @@ struct cluster_config {
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
     bool disk_errors;
-    uint64_t stop_mean_ns; /* orderly stops; 0: none */
+    uint64_t stop_mean_ns;    /* orderly stops; 0: none */
+    uint64_t isolate_mean_ns; /* a node loses its peers, but not its clients; 0: never */
+    uint64_t isolate_max_ns;
 };
 
 struct cluster {

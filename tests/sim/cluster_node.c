@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "node/control/control_internal.h"
+#include "node/shard/shard_internal.h"
 #include "tests/sim/cluster_internal.h"
 
 #define DATA_DIR "/var/cairn"
@@ -61,7 +62,8 @@ static void look(struct cluster_hook *h)
 {
     struct cluster_node *n = h->node;
 
-    if (n->node != NULL && !node_control(n->node)->closing) {
+    /* While it closes, a shard takes its hook away before its groups go. */
+    if (n->node != NULL && node_control(n->node)->shards != NULL && !list_empty(&h->shard->hook.link)) {
         oracle_turn(n->cluster->oracle, n->i, n->node, h->shard);
     }
 }
@@ -180,6 +182,7 @@ static void stop(struct env *env, void *data)
     struct cluster_node *n = data;
     oracle_trace(n->cluster->oracle, "cluster: n%u stops", n->i + 1);
     n->stopping = true;
+    oracle_node_leaves(n->cluster->oracle, n->i);
     node_stop(n->node, STOP_LIMIT_MS, stopped, n);
 }
 

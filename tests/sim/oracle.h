@@ -41,6 +41,7 @@
     X(node_starts)                                                                                                     \
     X(node_stops)       /* in order */                                                                                 \
     X(fatals)           /* explained by a disk's error */                                                              \
+    X(isolations)       /* a node was cut off from its peers, not from its clients */                                  \
     X(power_all)                                                                                                       \
     X(torn_tails)                                                                                                      \
     X(stale_records)                                                                                                   \
@@ -76,6 +77,8 @@ void oracle_set_trace(struct oracle *o, bool on);
 void oracle_node_started(struct oracle *o, unsigned i, struct node *node);
 /* The end of a turn of one of its loops. */
 void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *shard);
+/* It was told to stop in order. */
+void oracle_node_leaves(struct oracle *o, unsigned i);
 /* It ends: its counters are added up. */
 void oracle_node_ended(struct oracle *o, unsigned i, struct node *node);
 

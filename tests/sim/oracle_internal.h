@@ -122,6 +122,7 @@ struct oracle {
     struct seen_group *groups;
     struct seen_replica *replicas;
     uint64_t sessions[ORACLE_NODES_MAX];
+    bool leaving[ORACLE_NODES_MAX]; /* stopping in order */
     struct uuid cluster_id;
     struct oracle_part *parts;
     struct oracle_topic *topics;

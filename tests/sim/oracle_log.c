@@ -260,7 +260,9 @@ static void check_majority(struct oracle *o, const struct seen_group *g, const s
 
     for (unsigned node = 0; node < o->nodes; node++) {
         const struct seen_replica *r = find_replica(o, node, g->id);
-        durable += r != NULL && r->stored >= index && r->terms[index] == term;
+        /* A node that is stopping flushes what it has; its very last turn is not seen. */
+        uint64_t end = r == NULL ? 0 : o->leaving[node] ? r->last : r->stored;
+        durable += end >= index && r->terms[index] == term;
     }
     if (g->voters > 0 && durable < g->voters / 2 + 1) {
         oracle_violation(o, "group %" PRIu64 ": entry %" PRIu64 ".%" PRIu64 " is committed on node %" PRIu64
@@ -544,6 +546,7 @@ void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
     struct seen_replica *r, *next;
 
     o->sessions[i]++;
+    o->leaving[i] = false;
     o->counts.node_starts++;
     for (uint32_t s = 0; s < shards_count(shards); s++) {
         const struct wal_recovery *recovery = shard_recovery(shards_at(shards, s));
@@ -566,6 +569,11 @@ void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
             r->stored = 0;
         }
     }
+}
+
+void oracle_node_leaves(struct oracle *o, unsigned i)
+{
+    o->leaving[i] = true;
 }
 
 void oracle_node_ended(struct oracle *o, unsigned i, struct node *node)
