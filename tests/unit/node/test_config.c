@@ -227,7 +227,7 @@ static void an_unknown_key_is_an_error_wherever_it_stands(void **state)
     assert_fails(f, FLAGS(NODE, SEEDS, "--=a"), NULL, "unknown key");
     assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRND_NODE_IDD=5"), "environment", "CAIRND_NODE_IDD", "\"5\"",
                  "unknown key");
-    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRN_=5"), "CAIRND_", "unknown key");
+    assert_fails(f, FLAGS(NODE, SEEDS), ENVIRONMENT("CAIRND_=5"), "CAIRND_", "unknown key");
     write_text(f, "node.id = 1\n\nnode.idd = 5\n");
     assert_fails(f, FLAGS(SEEDS), NULL, "cairnd.conf:3: ", "node.idd", "\"5\"", "unknown key");
     write_text(f, "config = /etc/passwd\n");
