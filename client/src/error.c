@@ -4,11 +4,6 @@
 #include "client/src/client.h"
 #include "proto/base/err.h"
 
-/* The public numbers are those of the one table; a code added there must be added to <cairn/error.h> too. */
-#define X(name, number, retriable, text) _Static_assert((int)CAIRN_##name == (int)name, "cairn/error.h misses " #name);
-ERR_TABLE(X)
-#undef X
-
 const char *cairn_error_name(int code)
 {
     return err_name(code);

@@ -60,7 +60,21 @@ enum cairn_code {
     CAIRN_ERR_TORN = 38,
     CAIRN_ERR_UNSUPPORTED_CODEC = 39,
     CAIRN_ERR_BUFFER_FULL = 40, /* the producer's buffer_max_bytes are in use: send again later */
-    CAIRN_ERR_CONFIG = 41       /* an option or its value is not allowed */
+    CAIRN_ERR_CONFIG = 41,      /* an option or its value is not allowed */
+    CAIRN_ERR_NOT_COORDINATOR = 42,
+    CAIRN_ERR_INVALID_GROUP = 43,
+    CAIRN_ERR_GROUP_NOT_FOUND = 44,
+    CAIRN_ERR_GROUP_FULL = 45,
+    CAIRN_ERR_NON_EMPTY_GROUP = 46,
+    CAIRN_ERR_UNKNOWN_MEMBER = 47,
+    CAIRN_ERR_MEMBER_ID_REQUIRED = 48,
+    CAIRN_ERR_ILLEGAL_GENERATION = 49,
+    CAIRN_ERR_REBALANCE = 50,
+    CAIRN_ERR_FENCED_INSTANCE = 51,
+    CAIRN_ERR_INCONSISTENT_PROTOCOL = 52,
+    CAIRN_ERR_INVALID_SESSION_TIMEOUT = 53,
+    CAIRN_ERR_SUBSCRIBED = 54,
+    CAIRN_ERR_OFFSET_METADATA_TOO_BIG = 55
 };
 
 #define CAIRN_ERROR_TEXT_SIZE 256

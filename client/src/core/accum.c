@@ -142,21 +142,35 @@ static void accum_want(struct accum *a, uint64_t when_ns, bool *wake)
     }
 }
 
+/* When @p's open batch is to be taken. With nothing under way that is at once, but not so often that every few records
+ * would become a batch: batches are what nodes pay for. */
+static uint64_t accum_due(const struct accum *a, const struct producer_partition *p)
+{
+    uint64_t due_ns = p->open->created_ns + a->config.linger_ms * NS_PER_MS;
+
+    if (a->flushing > 0 || a->waiters > 0) {
+        return 0;
+    }
+    if (p->room == a->config.in_flight_max) {
+        uint64_t paced_ns = p->taken_ns + PRODUCER_PACE_MS * NS_PER_MS;
+        return paced_ns < due_ns ? paced_ns : due_ns;
+    }
+    return due_ns;
+}
+
 /* @p has something new for the sender: an open batch that has just begun, or a sealed one. */
 static void accum_ready(struct accum *a, struct producer_partition *p, bool *wake)
 {
-    bool idle = p->room == a->config.in_flight_max;
-
     if (p->room == 0) {
         return;
     }
     if (list_empty(&p->ready_link)) {
         list_push_back(&a->ready, &p->ready_link);
     }
-    if (!list_empty(&p->sealed) || idle || a->flushing > 0 || a->waiters > 0) {
+    if (!list_empty(&p->sealed)) {
         accum_want(a, 0, wake);
     } else if (p->open != NULL) {
-        accum_want(a, p->open->created_ns + a->config.linger_ms * NS_PER_MS, wake);
+        accum_want(a, accum_due(a, p), wake);
     }
 }
 
@@ -333,33 +347,32 @@ bool accum_flushed(const struct accum *a, uint64_t number)
     return list_empty(&a->all) || list_entry(a->all.next, struct batch, all_link)->number >= number;
 }
 
-static void accum_take(struct producer_partition *p, struct list *out)
+static void accum_take(struct producer_partition *p, struct list *out, uint64_t now_ns)
 {
     struct batch *b = list_entry(list_pop_front(&p->sealed), struct batch, link);
 
     b->state = BATCH_QUEUED;
     list_push_back(out, &b->link);
     p->room--;
+    p->taken_ns = now_ns;
 }
 
 uint64_t accum_drain(struct accum *a, uint64_t now_ns, struct list *out)
 {
-    uint64_t linger_ns = a->config.linger_ms * NS_PER_MS;
     uint64_t wake_ns = UINT64_MAX;
 
     list_for_each_safe (pos, &a->ready) {
         struct producer_partition *p = list_entry(pos, struct producer_partition, ready_link);
-        bool idle = p->room == a->config.in_flight_max;
+        uint64_t due_ns;
 
         while (p->room > 0 && !list_empty(&p->sealed)) {
-            accum_take(p, out);
-            idle = false;
+            accum_take(p, out, now_ns);
         }
         if (p->room > 0 && p->open != NULL) {
-            uint64_t due_ns = p->open->created_ns + linger_ns;
-            if (idle || a->flushing > 0 || a->waiters > 0 || due_ns <= now_ns) {
+            due_ns = accum_due(a, p);
+            if (due_ns <= now_ns) {
                 accum_seal(p);
-                accum_take(p, out);
+                accum_take(p, out, now_ns);
             } else {
                 wake_ns = due_ns < wake_ns ? due_ns : wake_ns;
             }

@@ -34,13 +34,15 @@
 #define PRODUCER_ARENA_MIN_BYTES (8u << 10)     /* first memory of a batch */
 #define PRODUCER_BATCH_SIZE_BYTES (256u << 10)  /* default */
 #define PRODUCER_BUFFER_MAX_BYTES (64ull << 20) /* default */
+#define PRODUCER_PACE_MS 1                      /* between a partition's batches that need not wait for others */
 #define PRODUCER_LINGER_MS 5                    /* default */
 #define PRODUCER_MAX_BLOCK_MS 60000             /* default */
 #define PRODUCER_DELIVERY_TIMEOUT_MS 30000      /* default; below the expiry of the partitions' producer state */
 #define PRODUCER_REQUEST_PARTITIONS_MAX 512     /* batches in one request */
 #define PRODUCER_REQUEST_BYTES_MAX (8u << 20)   /* of batches in one request, unless it is a single one */
-#define PRODUCER_REQUEST_WAIT_MS 1500 /* then the node tells how it stands: one slow partition must not hold the rest  \
-                                       */
+#define PRODUCER_REQUEST_WAIT_MS                                                                                       \
+    1500 /* then the node tells how it stands: one slow partition must not hold the rest                               \
+          */
 #define PRODUCER_RETRY_MIN_MS 10
 #define PRODUCER_RETRY_MAX_MS 500
 #define PRODUCER_HEADERS_MAX 1024     /* headers of one record */

@@ -356,6 +356,25 @@ static void full_buffer_blocks_only_as_long_as_allowed(void **state)
     server_stop(&s);
 }
 
+/* The public numbers are those of the one table: a code added there must be added to <cairn/error.h> too. */
+static void public_codes_follow_the_table(void **state)
+{
+    char *header = calloc(1, 65536);
+    FILE *f = fopen(CAIRN_ERROR_H, "r");
+
+    assert_non_null(f);
+    assert_true(fread(header, 1, 65535, f) > 0);
+    fclose(f);
+#define X(name, number, retriable, text)                                                                               \
+    if (strstr(header, "CAIRN_" #name " = " #number) == NULL) {                                                        \
+        print_error("<cairn/error.h> lacks CAIRN_" #name " = " #number "\n");                                          \
+        fail();                                                                                                        \
+    }
+    ERR_TABLE(X)
+#undef X
+    free(header);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +386,7 @@ int main(void)
         cmocka_unit_test(an_unreachable_cluster_is_a_timeout_with_words),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(full_buffer_blocks_only_as_long_as_allowed),
+        cmocka_unit_test(public_codes_follow_the_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
