@@ -360,7 +360,7 @@ static void full_buffer_blocks_only_as_long_as_allowed(void **state)
 static void public_codes_follow_the_table(void **state)
 {
     char *header = calloc(1, 65536);
-    FILE *f = fopen(CAIRN_ERROR_H, "r");
+    FILE *f = fopen(PUBLIC_CODES, "r");
 
     assert_non_null(f);
     assert_true(fread(header, 1, 65535, f) > 0);
