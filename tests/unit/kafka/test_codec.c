@@ -341,6 +341,44 @@ static void strings_and_records_are_slices_of_the_input(void **state)
     kafka_arena_close(&arena);
 }
 
+static void a_tags_size_covers_records_that_are_spliced(void **state)
+{
+    static const uint8_t batch[200] = {7};
+    struct kafka_every_type_list_item item;
+    struct kafka_every_type_list list;
+    struct kafka_every_type m, out;
+    struct kafka_splice splice;
+    struct kafka_splices splices = {&splice, 0, 1};
+    struct kafka_arena arena;
+    struct cursor c;
+    struct writer w;
+    uint8_t bytes[512];
+    size_t spliced;
+
+    (void)state;
+    kafka_arena_init(&arena, KAFKA_ARENA_SIZE_MAX);
+    kafka_every_type_init(&m);
+    kafka_every_type_list_init(&list);
+    kafka_every_type_list_item_init(&item);
+    item.records = (struct kafka_bytes){batch, sizeof batch};
+    list.lists = &item;
+    list.lists_count = 1;
+    m.lists = &list;
+    m.lists_count = 1;
+    writer_init(&w, bytes, sizeof bytes);
+    assert_int_equal(kafka_encode_spliced(&kafka_message_every_type, &w, 4, &m, &splices), 0);
+    spliced = w.position;
+    assert_int_equal(splices.count, 1);
+    assert_int_equal(spliced, kafka_size_spliced(&kafka_message_every_type, 4, &m));
+    assert_int_equal(spliced + sizeof batch, kafka_every_type_size(4, &m));
+    memmove(bytes + splice.position + sizeof batch, bytes + splice.position, spliced - splice.position);
+    memcpy(bytes + splice.position, batch, sizeof batch);
+    cursor_init(&c, bytes, spliced + sizeof batch);
+    assert_int_equal(kafka_every_type_decode(&c, 4, &arena, &out), 0);
+    assert_int_equal(out.lists[0].lists[0].records.length, sizeof batch);
+    kafka_arena_close(&arena);
+}
+
 static void defaults_are_those_of_the_schema(void **state)
 {
     struct kafka_every_type m;
@@ -381,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup(a_null_that_a_version_cannot_say_is_refused, setup),
         cmocka_unit_test_setup(versions_beyond_the_schema_are_refused, setup),
         cmocka_unit_test_setup(strings_and_records_are_slices_of_the_input, setup),
+        cmocka_unit_test_setup(a_tags_size_covers_records_that_are_spliced, setup),
         cmocka_unit_test_setup(defaults_are_those_of_the_schema, setup),
     };
 
