@@ -182,7 +182,7 @@ static size_t struct_size(const struct kafka_struct *s, int16_t version, bool fl
         field_size = kafka_field_size(f, version, flexible, records, in);
         if (f->tag >= 0) {
             /* A tagged field's size covers its records, copied or not. */
-            size_t whole = field_size;
+            size_t whole = records ? field_size : kafka_field_size(f, version, flexible, true, in);
             size += uvarint_size((uint32_t)f->tag) + uvarint_size((uint32_t)whole);
             tags++;
         }
