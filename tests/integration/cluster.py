@@ -22,6 +22,7 @@ import time
 import native
 
 SCALE = float(os.environ.get("CAIRN_TEST_SCALE", "1"))  # divides rates, multiplies limits (slow builds)
+ALARMS = ("Assertion", "Sanitizer", "runtime error:", " CORRUPT", "=CORRUPT", "fatal")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -189,9 +190,17 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
-        if kind is not None:
-            self.keep_logs()
-        self.close()
+        try:
+            if kind is None:
+                self.check_running()
+                self.check_logs()
+        except TestFailure:
+            kind = TestFailure
+            raise
+        finally:
+            if kind is not None:
+                self.keep_logs()
+            self.close()
 
     def seeds(self):
         return ",".join("%d@%s" % (i, self.nodes[i].peer_address) for i in self.seed_ids)
@@ -216,6 +225,12 @@ class Cluster:
             if node.process is not None and node.process.poll() is not None:
                 raise TestFailure("node %d ended by itself with %d: %s" %
                                   (node.id, node.process.returncode, node.log()[-600:]))
+
+    def check_logs(self):
+        """Nothing that ends a process or damages a replica went by unseen."""
+        for node in self.nodes.values():
+            bad = [line for line in node.log().splitlines() if any(word in line for word in ALARMS)]
+            check(not bad, "node %d: %s" % (node.id, bad[:3]))
 
     def running(self):
         return [n for n in self.nodes.values() if n.alive() and not n.stopped]
