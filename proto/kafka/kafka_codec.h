@@ -53,7 +53,7 @@ void kafka_struct_init(const struct kafka_struct *s, void *out);
 /* A string of a C string, which it points to; NULL becomes null. */
 static inline struct kafka_string kafka_string(const char *text)
 {
-    struct kafka_string s = {text, text == NULL ? -1 : (int32_t)strnlen(text, KAFKA_STRING_SIZE_MAX)};
+    struct kafka_string s = {text, text == NULL ? -1 : (int32_t)strlen(text)};
     return s;
 }
 
