@@ -81,6 +81,7 @@ struct producer_partition {
     bool reset_wanted; /* needs the next epoch once nothing is on the wire */
     bool stale;        /* its epoch is used up: sends nothing before the next one */
     unsigned attempts; /* in a row without success */
+    int last_error;    /* why the last attempt failed, 0: none did since the last success */
     uint64_t retry_ns;
 };
 

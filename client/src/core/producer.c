@@ -1,6 +1,7 @@
 #include "client/src/core/producer.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +96,20 @@ void producer_end(struct producer *p, struct batch *b, int status, int64_t base_
     producer_trim(p, b->partition);
 }
 
+/* For people: what stood in the way of a batch whose time was up. */
+static void producer_explain(struct batch *b)
+{
+    const struct producer_partition *pp = b->partition;
+    char text[ERRMSG_SIZE];
+
+    if (b->text != NULL || (b->status != ERR_UNKNOWN_OUTCOME && b->status != ERR_TIMEOUT)) {
+        return;
+    }
+    snprintf(text, sizeof text, "%s; the last attempt for the partition ended with: %s", err_text(b->status),
+             pp->last_error != 0 ? err_text(pp->last_error) : "no answer");
+    b->text = strdup(text); /* without memory there is just the code */
+}
+
 static void producer_count(struct producer *p, const struct batch *b)
 {
     uint64_t records = (uint64_t)b->builder.count;
@@ -121,9 +136,11 @@ static void producer_tell(struct producer *p)
     if (list_empty(&told) && list_empty(&p->unused)) {
         return;
     }
-    if (host->delivered != NULL) {
-        list_for_each (pos, &told) {
-            host->delivered(host, list_entry(pos, struct batch, link));
+    list_for_each (pos, &told) {
+        struct batch *b = list_entry(pos, struct batch, link);
+        producer_explain(b);
+        if (host->delivered != NULL) {
+            host->delivered(host, b);
         }
     }
     accum_lock(&p->accum);

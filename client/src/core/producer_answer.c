@@ -95,6 +95,7 @@ static void batch_failed(struct producer *p, struct batch *b, int err, bool hint
     assert(b->state == BATCH_SENT && pp->on_wire > 0);
     b->state = BATCH_QUEUED;
     pp->on_wire--;
+    pp->last_error = err;
     switch (err) {
     case ERR_OUT_OF_ORDER_SEQUENCE:
         if (b->sent_first) { /* not for a batch before it: the partition has lost track of us */
@@ -141,6 +142,7 @@ static void batch_answer(struct producer *p, struct producer_entry *e, const str
     }
     if (a->err == 0 || a->err == ERR_DUPLICATE_SEQUENCE) { /* an acknowledgement counts however late it comes */
         pp->attempts = 0;
+        pp->last_error = 0;
         producer_end(p, b, 0, a->err == 0 ? a->base_offset : -1);
         return;
     }

@@ -133,6 +133,11 @@ static void unknown_outcomes_end_with_one(void **state)
     run(&r, &s, "echo x | " CAIRN_CLI " produce -t " WORLD_TOPIC " --delivery-timeout 500ms");
     expect(&r, 1, "1 with unknown outcome");
     pthread_mutex_lock(&s.mutex);
+    s.world.force_produce_error = ERR_NO_SPACE;
+    pthread_mutex_unlock(&s.mutex);
+    run(&r, &s, "echo x | " CAIRN_CLI " produce -t " WORLD_TOPIC " --delivery-timeout 300ms");
+    expect(&r, 1, "ended with: no space left");
+    pthread_mutex_lock(&s.mutex);
     s.world.force_produce_error = ERR_INVALID_RECORD;
     pthread_mutex_unlock(&s.mutex);
     run(&r, &s, "echo x | " CAIRN_CLI " produce -t " WORLD_TOPIC);
