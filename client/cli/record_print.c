@@ -17,14 +17,21 @@ static void headers_print(FILE *out, const struct cairn_record *record)
     }
 }
 
+static void bytes_print(FILE *out, const void *bytes, size_t size)
+{
+    if (size > 0) { /* no key: no pointer either */
+        fwrite(bytes, 1, size, out);
+    }
+}
+
 static void field_print(FILE *out, char field, const char *topic, int32_t partition, const struct cairn_record *record)
 {
     switch (field) {
     case 'k':
-        fwrite(record->key, 1, record->key_size, out);
+        bytes_print(out, record->key, record->key_size);
         return;
     case 'v':
-        fwrite(record->value, 1, record->value_size, out);
+        bytes_print(out, record->value, record->value_size);
         return;
     case 'o':
         fprintf(out, "%lld", (long long)record->offset);

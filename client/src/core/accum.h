@@ -63,7 +63,6 @@ struct producer_partition {
     struct list sealed; /* batches, oldest first */
     unsigned room;      /* batches that the sender takes */
     size_t arena_hint;  /* bytes of the last batch */
-    uint64_t taken_ns;  /* when the sender took the last batch */
 
     /* The sender's. */
     struct list active_link; /* producer->active: its queue is not empty */

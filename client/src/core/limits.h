@@ -34,7 +34,6 @@
 #define PRODUCER_ARENA_MIN_BYTES (8u << 10)     /* first memory of a batch */
 #define PRODUCER_BATCH_SIZE_BYTES (256u << 10)  /* default */
 #define PRODUCER_BUFFER_MAX_BYTES (64ull << 20) /* default */
-#define PRODUCER_PACE_MS 1                      /* between a partition's batches that need not wait for others */
 #define PRODUCER_LINGER_MS 5                    /* default */
 #define PRODUCER_MAX_BLOCK_MS 60000             /* default */
 #define PRODUCER_DELIVERY_TIMEOUT_MS 30000      /* default; below the expiry of the partitions' producer state */
