@@ -252,8 +252,10 @@ static void admin_calls_find_who_decides(void **state)
     struct cairn_offsets offsets;
 
     server_start(&s, 3, 5);
+    pthread_mutex_lock(&s.mutex);
     world_append(&s.world, 2, 10, CODEC_NONE);
     s.world.partitions[2].log_start = 4;
+    pthread_mutex_unlock(&s.mutex);
     client = open_client(&s);
     assert_int_equal(cairn_admin_create_topic(client, &(struct cairn_topic_spec){.name = "new"}, 5000, &error), 0);
     assert_int_equal(cairn_admin_create_topic(client, &(struct cairn_topic_spec){.name = WORLD_TOPIC}, 5000, &error),

@@ -128,8 +128,10 @@ static void unknown_outcomes_end_with_one(void **state)
     struct run r;
 
     server_start(&s, 1, 4);
+    pthread_mutex_lock(&s.mutex);
     s.world.force_produce_error = ERR_UNKNOWN_OUTCOME;
     s.world.force_produce_count = 1000000;
+    pthread_mutex_unlock(&s.mutex);
     run(&r, &s, "echo x | " CAIRN_CLI " produce -t " WORLD_TOPIC " --delivery-timeout 500ms");
     expect(&r, 1, "1 with unknown outcome");
     pthread_mutex_lock(&s.mutex);
