@@ -58,7 +58,7 @@ static int fence(const struct saved_item *item, const Cairn__Command__GroupCommi
 static int commit_one(struct groups_fsm *f, struct saved_item *item, const Cairn__Command__GroupOffset *c,
                       int64_t retention_ms)
 {
-    struct uuid topic;
+    struct uuid topic = {{0}};
     struct offset_item *o;
     struct group_blob *metadata = group_blob_new(c->metadata.data, c->metadata.len);
     if (metadata == NULL) {
@@ -217,7 +217,7 @@ void groups_apply_expire(struct groups_fsm *f, const Cairn__Command__GroupExpire
 void groups_apply_forget_topic(struct groups_fsm *f, const Cairn__Command__GroupForgetTopic *c,
                                struct group_reply *reply)
 {
-    struct uuid topic;
+    struct uuid topic = {{0}};
     if (!topic_id(&c->topic_id, &topic)) {
         reply->error = ERR_INVALID;
         return;
