@@ -175,6 +175,7 @@ static void prepare(struct coordinator *c, struct live_group *g)
         if (m->sync != NULL) {
             coordinator_answer(c, g, &m->sync->request, ERR_REBALANCE);
             m->sync = NULL;
+            group_touch(c, m); /* so far it waited for us */
         }
     }
     deadline_clear(&c->deadlines, &g->rebalance);
