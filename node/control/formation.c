@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "node/control/control_internal.h"
+#include "proto/base/mutant.h"
 
 static int config_error(char *errmsg, const char *problem)
 {
@@ -111,7 +112,7 @@ static void hear_formed(struct control *c, uint32_t node, const struct seed_list
         return;
     }
     if (rank != UINT32_MAX) {
-        if (!uuid_equal(&founders->seeds[rank].disk_id, &c->id.disk_id)) {
+        if (!uuid_equal(&founders->seeds[rank].disk_id, &c->id.disk_id) && !MUTANT(RESUME_AFTER_WIPE)) {
             snprintf(text, sizeof text,
                      "node %u is a founder of the cluster with another disk: this data directory was "
                      "emptied or replaced; bring the old one back, or start with a new node id",
@@ -302,7 +303,8 @@ static bool all_pledged(const struct control *c)
     const struct formation *f = &c->formation;
     struct uuid hash = seed_list_hash(&c->id.pledge);
     for (uint32_t i = 0; i < f->seeds.n; i++) {
-        if (f->seeds.seeds[i].node != c->node && !uuid_equal(&f->heard[i].pledge, &hash)) {
+        if (f->seeds.seeds[i].node != c->node && !uuid_equal(&f->heard[i].pledge, &hash) &&
+            !(i + 1 == f->seeds.n && MUTANT(BOOTSTRAP_SEED_MISSING))) {
             return false;
         }
     }

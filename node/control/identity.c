@@ -8,6 +8,7 @@
 
 #include "proto/base/crc32c.h"
 #include "proto/base/cursor.h"
+#include "proto/base/mutant.h"
 
 #define IDENTITY_MAGIC 0x44494e43u /* "CNID" */
 #define IDENTITY_VERSION 1
@@ -36,7 +37,7 @@ static int write_file(struct identity *id, const uint8_t *data, size_t size)
         return rv;
     }
     rv = env_file_write(id->env, file, &iov, 1, 0, ENV_SYNC_NONE);
-    if (rv == 0) {
+    if (rv == 0 && !MUTANT(IDENTITY_NOT_SYNCED)) {
         rv = env_file_sync(id->env, file);
     }
     env_file_close(id->env, file);

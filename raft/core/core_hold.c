@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/core/core_internal.h"
 
 static struct core_pending_write *write_at(const struct core *core, uint32_t i)
@@ -34,7 +35,7 @@ static int writes_push(struct core *core, const struct core_pending_write *write
 /* Rule 2: what was replaced meanwhile must never be acknowledged. */
 static void clamp_pending(struct core *core, const struct core_write *write)
 {
-    if (!RULE(core, 2)) {
+    if (!RULE(core, 2) || MUTANT(STALE_COMPLETION)) {
         return;
     }
     for (uint32_t i = 0; i < core->writes_n; i++) {
@@ -120,7 +121,7 @@ static void hold(struct core *core, const struct core_message *message)
 
 void core_emit(struct core *core, struct core_message *message)
 {
-    if (core->sequence_hard > core->sequence_durable && RULE(core, 1)) {
+    if (core->sequence_hard > core->sequence_durable && RULE(core, 1) && !MUTANT(VOTE_BEFORE_DURABLE)) {
         hold(core, message);
         return;
     }

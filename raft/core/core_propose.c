@@ -1,6 +1,7 @@
 /* What a leader is asked to do: entries, barriers, membership changes, catch-up, hand-over. */
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/core/core_internal.h"
 
 static enum raft_entry_type type_of(const struct entry *entry)
@@ -160,7 +161,7 @@ static int may_change(const struct core *core)
     if (core->raft.configuration_uncommitted_index != 0 || core->raft.leader_state.promotee_id != 0) {
         return ERR_BUSY;
     }
-    if (!core_leader_ready(core) && RULE(core, 16)) {
+    if (!core_leader_ready(core) && RULE(core, 16) && !MUTANT(CHANGE_WITHOUT_BARRIER)) {
         return ERR_LEADER_NOT_READY; /* the single-server-change bug of 2015 */
     }
     return 0;

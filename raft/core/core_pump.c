@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/core/core_internal.h"
 
 int core_enter(struct core *core)
@@ -160,7 +161,7 @@ static int update_write(struct core *core, struct raft_update *update, const str
     if ((update->flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) != 0) {
         write.has_hard_state = true;
         write.term = core->raft.current_term;
-        write.vote = core->raft.voted_for;
+        write.vote = MUTANT(VOTE_NOT_PERSISTED) ? 0 : core->raft.voted_for;
     }
     if ((update->flags & RAFT_UPDATE_SNAPSHOT) != 0) {
         collect_install(core, update, &write);
@@ -208,12 +209,38 @@ static int feed_committed_changes(struct core *core)
     return 0;
 }
 
+/* What a majority of the voters holds, whatever its term. */
+static uint64_t majority_match(const struct core *core)
+{
+    size_t quorum = core_config_voters(&core->config) / 2 + 1;
+    uint64_t best = 0;
+
+    for (uint32_t i = 0; i < core->config.n; i++) {
+        raft_index at;
+        size_t n = 0;
+        if (core->config.members[i].role != CORE_VOTER || raft_match_index(&core->raft, core->config.members[i].id, &at) != 0) {
+            continue;
+        }
+        for (uint32_t k = 0; k < core->config.n; k++) {
+            raft_index other;
+            n += core->config.members[k].role == CORE_VOTER &&
+                 raft_match_index(&core->raft, core->config.members[k].id, &other) == 0 && other >= at;
+        }
+        best = n >= quorum && at > best ? at : best;
+    }
+    return best;
+}
+
 /* Rules 4 and 7. */
 static void advance_commit(struct core *core)
 {
     uint64_t commit = raft_commit_index(&core->raft);
     if (core->install != NULL && RULE(core, 7)) {
         return;
+    }
+    if (core_is_leader(core) && MUTANT(COMMIT_EARLIER_TERM)) {
+        uint64_t match = majority_match(core);
+        commit = match > commit ? match : commit;
     }
     if (commit > core->commit || (!RULE(core, 4) && commit != core->commit)) {
         core->commit = commit;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/core/core_internal.h"
 
 /* A received AppendEntries on its way to libraft. */
@@ -31,7 +32,8 @@ static bool append_valid(const struct core_message *m, struct entry *const *entr
     }
     for (uint32_t i = 0; i < a->n; i++) {
         const struct entry *e = entries[i];
-        if (e == NULL || e->index != a->prev_index + 1 + i || e->term < term || !term_valid(e->term) || e->term > m->term ||
+        if (e == NULL || e->index != a->prev_index + 1 + i || e->term < term || !term_valid(e->term) ||
+            (e->term > m->term && !MUTANT(LATER_TERM_UNDER_EARLIER)) ||
             e->kind < ENTRY_BARRIER || e->kind > ENTRY_COMMAND || (e->length > 0 && e->data == NULL)) {
             return false;
         }
@@ -168,6 +170,9 @@ static int step_append(struct core *core, const struct append *a, uint32_t begin
     message.append_entries.leader_commit = a->message->append.commit;
     message.append_entries.entries = n > 0 ? shadow : NULL;
     message.append_entries.n_entries = n;
+    if (MUTANT(LOG_MATCHING_INDEX_ONLY) && trail_term(&core->raft.trail, message.append_entries.prev_log_index) != 0) {
+        message.append_entries.prev_log_term = trail_term(&core->raft.trail, message.append_entries.prev_log_index);
+    }
     given.shadow = shadow;
     given.entries = (struct entry **)(uintptr_t)(n > 0 ? &a->entries[begin] : NULL);
     given.n = n;

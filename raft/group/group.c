@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/group/internal.h"
 
 uint32_t group_address_node(const char *address)
@@ -211,7 +212,7 @@ bool group_confirmed(struct group *g)
 
 bool group_read(struct group *g, struct wal_read *read)
 {
-    uint64_t commit = g->core != NULL ? core_commit(g->core) : 0;
+    uint64_t commit = g->core == NULL ? 0 : MUTANT(SERVE_ABOVE_HIGH_WATERMARK) ? core_last(g->core) : core_commit(g->core);
     struct list *node;
 
     read->group = g->id;

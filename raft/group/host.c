@@ -1,4 +1,5 @@
 /* All groups of a shard: their turn, their messages, their end. */
+#include "proto/base/mutant.h"
 #include "raft/group/internal.h"
 
 #include <assert.h>
@@ -241,7 +242,13 @@ void group_host_receive(struct group_host *host, uint32_t node, uint64_t group, 
         host->stats.installs_dropped++;
         return;
     }
-    if (!addressed_well(g, node, &m, entries, n)) {
+    if (MUTANT(WRONG_GROUP) && host->stats.messages_in % 64 == 0 && g->link.next != &host->groups) {
+        g = list_entry(g->link.next, struct group, link);
+        m.to = g->replica;
+        if (g->state != GROUP_OPEN || g->fail_err != 0) {
+            return;
+        }
+    } else if (!addressed_well(g, node, &m, entries, n)) {
         host->stats.misdirected++;
         return;
     }

@@ -1,4 +1,5 @@
 /* Proposals and barriers: queued during a turn, submitted together at its end, ended when applied or at step-down. */
+#include "proto/base/mutant.h"
 #include "raft/group/internal.h"
 
 #include <assert.h>
@@ -134,6 +135,9 @@ static uint64_t submit_queued(struct group *g)
     g->host->stats.proposals += n;
     rv = core_submit(g->core, entries, n);
     assert(rv == 0 || rv == ERR_SHUTDOWN); /* it leads, and there was room */
+    if (rv == 0 && MUTANT(ACK_AT_SUBMIT)) {
+        finish_all(g, &g->pending, 0);
+    }
     return rv == 0 ? core_last(g->core) : 0;
 }
 

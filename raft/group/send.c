@@ -1,5 +1,6 @@
 /* Messages to peers. The core names entries by (index, term); here they become bytes: from memory at once, else read in
  * order, one read a peer at a time, further messages queued behind it. */
+#include "proto/base/mutant.h"
 #include "raft/group/internal.h"
 
 #include <stdlib.h>
@@ -132,7 +133,7 @@ static enum resolved send_cached(struct group *g, struct group_peer *peer, struc
         uint64_t index = m->append.prev_index + 1 + n;
         struct entry *entry = wal_cached(g->wal, index);
         uint64_t term = entry != NULL ? entry->term : wal_group_term(g->wal, index);
-        if (term != core_append_term_at(&m->append, index)) {
+        if (term != core_append_term_at(&m->append, index) && !MUTANT(LATER_TERM_UNDER_EARLIER)) {
             return REPLACED;
         }
         if (entry == NULL) {
@@ -238,7 +239,8 @@ static void send_read(struct group *g, struct group_peer *peer, struct entry *co
     n = n < m.append.n ? n : m.append.n;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t index = m.append.prev_index + 1 + i;
-        if (entries[i]->index != index || entries[i]->term != core_append_term_at(&m.append, index)) {
+        if (entries[i]->index != index ||
+            (entries[i]->term != core_append_term_at(&m.append, index) && !MUTANT(LATER_TERM_UNDER_EARLIER))) {
             g->host->stats.sends_dropped++;
             drop_first(peer);
             return;
@@ -319,7 +321,7 @@ static void heartbeat_adjust(struct group *g, struct group_peer *peer, struct co
     }
     m->append.prev_index = match;
     m->append.prev_term = core_term_at(g->core, match);
-    if (m->append.commit > match) {
+    if (m->append.commit > match && !MUTANT(HEARTBEAT_COMMIT_UNCLAMPED)) {
         m->append.commit = match;
     }
 }

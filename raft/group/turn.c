@@ -1,4 +1,5 @@
 /* What a group does at the end of a turn: follow the core's state, apply, submit. And the care of a core that failed. */
+#include "proto/base/mutant.h"
 #include "raft/group/internal.h"
 
 #include <assert.h>
@@ -108,7 +109,7 @@ static void follow_state(struct group *g)
 {
     g->state_changed = false;
     if (g->leading && !group_still_leads(g)) {
-        group_step_down(g, ERR_UNKNOWN_OUTCOME, ERR_NOT_LEADER);
+        group_step_down(g, MUTANT(DEFINITE_FOR_UNKNOWN) ? ERR_NOT_LEADER : ERR_UNKNOWN_OUTCOME, ERR_NOT_LEADER);
     }
     if (!g->leading && core_role(g->core) == CORE_LEADER) {
         g->leading = true;
@@ -129,7 +130,8 @@ static void check_ready(struct group *g)
         g->confirmed = true;
     }
     /* The entry applied last is of the own term: everything of earlier ones is behind it (Raft 8). */
-    if (!g->ready && core_leader_ready(g->core) && core_term_at(g->core, g->applied) == g->lead_term) {
+    if (!g->ready && ((core_leader_ready(g->core) && core_term_at(g->core, g->applied) == g->lead_term) ||
+                      MUTANT(SERVE_BEFORE_OWN_TERM))) {
         g->ready = true;
         g->fsm->leadership(g->data, true, true, g->lead_term);
     }

@@ -5,6 +5,8 @@
 
 #include "raft/wal/wal_encode.h"
 
+#include "proto/base/mutant.h"
+
 static const uint8_t zeros[WAL_BLOCK_SIZE];
 
 int wal_staging_reserve(struct wal_flush *flush, size_t size)
@@ -50,7 +52,7 @@ static size_t put_state(uint8_t *to, uint32_t seed, uint8_t kind, const struct w
     record_init(r, kind, g, sizeof(*s));
     memset(s, 0, sizeof(*s));
     s->term = g->logged.term;
-    s->vote = g->logged.vote;
+    s->vote = kind == WAL_STATE && MUTANT(HARD_STATE_LOST_AT_RECYCLING) ? 0 : g->logged.vote;
     s->first = g->logged.first;
     s->last = g->logged.last;
     s->flags = g->logged.flags;
@@ -275,7 +277,7 @@ static void encode_copy(struct encoder *e, struct wal_copy *copy, uint32_t i)
     uint64_t position = e->position;
 
     move->to_slot = WAL_AT_NONE;
-    if (item == NULL || item->file != copy->slot || item->position != move->from) {
+    if (item == NULL || ((item->file != copy->slot || item->position != move->from) && !MUTANT(CARRY_COPIES_REPLACED))) {
         return; /* replaced or trimmed since it was read */
     }
     encode_entry(e, WAL_COPY, g, entry);

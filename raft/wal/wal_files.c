@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/wal/wal_internal.h"
 
 void wal_path(const struct wal *wal, const char *kind, uint64_t sequence, char path[ENV_PATH_MAX])
@@ -113,8 +114,14 @@ static void drop_written(struct wal_write *write)
  * it, makes it true on disk. */
 static void drop_start(struct wal *wal, struct wal_file *file)
 {
-    struct wal_write *write = calloc(1, sizeof(*write));
+    struct wal_write *write;
 
+    if (MUTANT(RECYCLE_BEFORE_DROP)) {
+        file->state = WAL_FILE_DROPPED;
+        wal->reclaim_due = true;
+        return;
+    }
+    write = calloc(1, sizeof(*write));
     if (write == NULL) {
         return; /* again when something else dies, or at the next tick */
     }

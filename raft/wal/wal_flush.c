@@ -3,7 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/wal/wal_encode.h"
+
+/* By another handle: one that has failed stays so (env.h). Only MUTANT(RETRY_FSYNC) does this. */
+static bool sync_again(struct wal_flush *flush)
+{
+    struct env *env = flush->wal->env;
+    char path[ENV_PATH_MAX];
+    struct env_file *file;
+
+    wal_path(flush->wal, "wal", flush->file->sequence, path);
+    if (env_file_open(env, path, ENV_OPEN_READ | ENV_OPEN_WRITE, &file) != 0) {
+        return false;
+    }
+    env_file_close(env, flush->file->file);
+    flush->file->file = file;
+    return env_file_sync(env, file) == 0;
+}
 
 static void flush_run(struct env_work *work)
 {
@@ -11,7 +28,9 @@ static void flush_run(struct env_work *work)
     struct env *env = flush->wal->env;
 
     /* I7: a failed write or sync is final, it is never tried again. fsync once failed stays failed: ATC'20. */
-    if (env_file_write(env, flush->file->file, flush->iov, flush->n_iov, flush->offset, ENV_SYNC_DATA) != 0) {
+    if (env_file_write(env, flush->file->file, flush->iov, flush->n_iov, flush->offset,
+                       MUTANT(ACK_BEFORE_FSYNC) ? ENV_SYNC_NONE : ENV_SYNC_DATA) != 0 &&
+        !(MUTANT(RETRY_FSYNC) && sync_again(flush))) {
         env_fatal(env, "shard log: write or sync failed");
     }
 }

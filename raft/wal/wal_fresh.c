@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/wal/wal_encode.h"
 #include "raft/wal/wal_recover.h"
 
@@ -85,7 +86,7 @@ static int queue_tail(struct recover *r)
     struct wal_scan scan;
     int rv;
 
-    if (r->tail_position == WAL_BLOCK_SIZE) {
+    if (r->tail_position == WAL_BLOCK_SIZE || MUTANT(LAST_FLUSH_DROPPED)) {
         return 0; /* a checkpoint: the fresh file's own says the same */
     }
     rv = wal_recover_examine(r, f);
@@ -166,7 +167,7 @@ static int write_fresh(struct recover *r, struct wal_name prev, const char *path
         }
     }
     wal->queue_bytes = 0;
-    if (rv == 0) {
+    if (rv == 0 && !MUTANT(RENAME_BEFORE_SYNC)) {
         rv = env_file_sync(wal->env, file->file);
     }
     return rv;
@@ -182,6 +183,10 @@ int wal_fresh_begin(struct recover *r, bool is_new)
 
     if (!is_new) {
         prev = r->tail_prev;
+        if (r->tail_position > WAL_BLOCK_SIZE && MUTANT(TRUST_PAGE_CACHE)) {
+            prev = r->found[r->tail].file->last;
+            r->tail_position = WAL_BLOCK_SIZE;
+        }
         /* Where the tail's file ends now: in front of the flush that is written anew. */
         if (r->tail_position > WAL_BLOCK_SIZE) {
             r->found[r->tail].file->last = prev;
@@ -204,7 +209,7 @@ int wal_fresh_begin(struct recover *r, bool is_new)
     if (rv == 0) {
         rv = env_path_rename(wal->env, from, to);
     }
-    if (rv == 0) {
+    if (rv == 0 && !MUTANT(DIRECTORY_NOT_SYNCED)) {
         rv = env_dir_sync(wal->env, wal->dir);
     }
     if (rv != 0) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
 #include "raft/wal/wal_encode.h"
 
 struct pool_job {
@@ -61,7 +62,7 @@ static void prepare_run(struct env_work *work)
     int rv;
 
     rv = job->make ? make_file(env, job) : env_path_rename(env, job->from, job->to);
-    if (rv == 0) {
+    if (rv == 0 && !MUTANT(FILE_NAME_NOT_SYNCED)) {
         rv = env_dir_sync(env, job->job.wal->dir);
     }
     if (rv == 0 && job->file != NULL) {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/mutant.h"
+
 /* Room for one more item in a growing array. False: out of memory, noted. */
 static bool grow(struct wal_replay *replay, void **items, size_t n, size_t *capacity, size_t size)
 {
@@ -66,6 +68,10 @@ static void damage_group(struct wal_replay *replay, uint64_t group, uint64_t rep
         g->replica = replica;
         g->now.flags = 0;
     }
+    if (MUTANT(TRUNCATE_AT_CORRUPTION)) {
+        wal_group_drop_above(replay->wal, g, index_min > g->index.first ? index_min - 1 : g->index.first - 1);
+        return;
+    }
     g->now.flags |= WAL_STATE_DAMAGED;
 }
 
@@ -119,7 +125,7 @@ static void replay_entry(struct wal_replay *replay, const struct wal_disk_record
         damage_group(replay, r->group, r->replica, entry.index, entry.index);
         return;
     }
-    if (replay->old || r->kind == WAL_COPY) {
+    if (replay->old || (r->kind == WAL_COPY && !MUTANT(COPY_TRUNCATES))) {
         item = wal_index_at(&g->index, entry.index);
         if (item != NULL) {
             put_item(replay, g, item, &entry, position);
@@ -134,8 +140,10 @@ static void replay_entry(struct wal_replay *replay, const struct wal_disk_record
         damage_group(replay, r->group, r->replica, entry.index, entry.index); /* what is between is lost */
         return;
     }
-    wal_group_drop_above(replay->wal, g, entry.index - 1);
-    if (push_hole(replay, g)) {
+    if (entry.index > g->index.last || !MUTANT(REPLAY_KEEPS_REPLACED)) {
+        wal_group_drop_above(replay->wal, g, entry.index - 1);
+    }
+    if (entry.index <= g->index.last || push_hole(replay, g)) {
         put_item(replay, g, wal_index_at(&g->index, entry.index), &entry, position);
     }
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/base/crc32c.h"
+#include "proto/base/mutant.h"
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -47,7 +48,7 @@ int wal_image_load(struct wal_image *image, struct env *env, const char *path, u
     uint64_t size;
     int rv;
 
-    rv = env_file_open(env, path, ENV_OPEN_READ | ENV_OPEN_DIRECT, &file);
+    rv = env_file_open(env, path, ENV_OPEN_READ | (MUTANT(TRUST_PAGE_CACHE) ? 0 : ENV_OPEN_DIRECT), &file);
     if (rv != 0) {
         return rv;
     }
@@ -196,7 +197,10 @@ static enum wal_scan_result scan_flush(struct wal_scan *scan)
     }
     durable = scan->end_known || scan->image->unreadable != UINT64_MAX ||
               find_later(scan, scan->at + WAL_BLOCK_SIZE, scan->header.sequence, &later);
-    if (!durable) {
+    if (MUTANT(TORN_AS_CORRUPT)) {
+        durable = true;
+    }
+    if (!durable || MUTANT(CORRUPT_AS_TORN)) {
         scan->finished = true;
         scan->torn_bytes = wal_round_up(scan->header.length, WAL_BLOCK_SIZE);
         return WAL_SCAN_END;
@@ -234,6 +238,11 @@ static enum wal_scan_result scan_gap(struct wal_scan *scan)
             find_groups(scan, expected);
         }
         return WAL_SCAN_DAMAGED;
+    }
+    if (MUTANT(STALE_RECYCLED) && scan->at < scan->image->size &&
+        wal_flush_check(scan->image->data + scan->at, scan->at, scan->image->size - scan->at, &scan->header) == 0) {
+        scan->seed = wal_record_seed(scan->header.salt);
+        return scan_flush(scan);
     }
     if (scan->at < scan->image->size) {
         scan->stale = wal_flush_check(scan->image->data + scan->at, scan->at, scan->image->size - scan->at, &here) == 0;

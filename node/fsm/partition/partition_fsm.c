@@ -7,6 +7,7 @@
 #include "node/fsm/partition/batch_index.h"
 #include "node/fsm/partition/producers.h"
 #include "proto/base/crc32c.h"
+#include "proto/base/mutant.h"
 
 struct partition_fsm {
     int64_t log_start;
@@ -75,7 +76,7 @@ static int apply_batch(struct partition_fsm *p, const struct entry *entry)
         }
     }
     p->high_watermark = record_batch_offset_next(&h);
-    if (p->offset_next < p->high_watermark) {
+    if (p->offset_next < p->high_watermark && !MUTANT(REUSE_OFFSET)) {
         p->offset_next = p->high_watermark;
     }
     return 0;
@@ -160,7 +161,7 @@ enum partition_verdict partition_fsm_judge(const struct partition_fsm *p, const 
 int partition_fsm_inflight(struct partition_fsm *p, const struct record_batch_header *batch, int64_t base_offset)
 {
     assert(base_offset == p->offset_next);
-    if (batch->producer_id >= 0) {
+    if (batch->producer_id >= 0 && !MUTANT(FORGET_IN_FLIGHT)) {
         struct producer *producer = producers_find(p->inflight, batch->producer_id);
         int rv;
         if (producer == NULL) {
@@ -182,6 +183,12 @@ int partition_fsm_inflight(struct partition_fsm *p, const struct record_batch_he
 
 void partition_fsm_drop_inflight(struct partition_fsm *p)
 {
+    if (MUTANT(KEEP_IN_FLIGHT)) {
+        return;
+    }
+    if (MUTANT(FORGET_PRODUCERS)) {
+        producers_clear(p->applied);
+    }
     producers_clear(p->inflight);
     p->offset_next = p->high_watermark;
 }

@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "proto/base/crc32c.h"
+#include "proto/base/mutant.h"
 
 struct item {
     struct producer producer;
@@ -181,16 +182,19 @@ enum producer_verdict producer_judge(const struct producer *p, const struct reco
     int32_t batch_last = sequence_add(batch->base_sequence, batch->last_offset_delta);
 
     if (batch->producer_epoch < p->epoch) {
+        if (MUTANT(EPOCH_FENCE_IGNORED)) {
+            return PRODUCER_NEXT;
+        }
         return PRODUCER_FENCED;
     }
     if (batch->producer_epoch > p->epoch) {
-        return batch->base_sequence == 0 ? PRODUCER_NEXT : PRODUCER_GAP;
+        return batch->base_sequence == 0 || MUTANT(SEQUENCE_FORGOTTEN_AT_EPOCH) ? PRODUCER_NEXT : PRODUCER_GAP;
     }
     assert(p->n > 0);
     for (uint8_t i = 0; i < p->n; i++) {
         if (p->batches[i].first == batch->base_sequence && p->batches[i].last == batch_last) {
             *base_offset = p->batches[i].base_offset;
-            return PRODUCER_DUPLICATE;
+            return MUTANT(SKIP_DEDUP) ? PRODUCER_NEXT : PRODUCER_DUPLICATE;
         }
     }
     last = &p->batches[p->n - 1];
@@ -201,5 +205,5 @@ enum producer_verdict producer_judge(const struct producer *p, const struct reco
     if (((uint32_t)(last->last - batch_last) & 0x7fffffffu) < 0x40000000u) {
         return PRODUCER_DUPLICATE_OLD;
     }
-    return PRODUCER_GAP;
+    return MUTANT(ACCEPT_SEQUENCE_GAP) ? PRODUCER_NEXT : PRODUCER_GAP;
 }
