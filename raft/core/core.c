@@ -432,13 +432,16 @@ uint64_t core_term(const struct core *core)
     return core->raft.current_term;
 }
 
+/* A vote may raise a follower's term; libraft then still names the leader of the term before. */
 uint64_t core_leader(const struct core *core)
 {
+    uint64_t id;
     switch (core->raft.state) {
     case RAFT_LEADER:
         return core->raft.id;
     case RAFT_FOLLOWER:
-        return core->raft.follower_state.current_leader.id;
+        id = core->raft.follower_state.current_leader.id;
+        return core->led_by.id == id && core->led_by.term == core->raft.current_term ? id : 0;
     default:
         return 0;
     }

@@ -72,6 +72,10 @@ struct core {
     uint64_t term;
     uint64_t leader;
     bool barrier_due; /* became leader without libraft's own barrier */
+    struct {
+        uint64_t id;
+        uint64_t term;
+    } led_by; /* who last spoke as a leader, and of which term */
 
     uint64_t sequence;           /* last given out */
     uint64_t sequence_durable;   /* last said durable */

@@ -38,18 +38,6 @@ static enum core_role role_of(const struct core *core)
     }
 }
 
-static uint64_t leader_of(const struct core *core)
-{
-    switch (core->raft.state) {
-    case RAFT_LEADER:
-        return core->raft.id;
-    case RAFT_FOLLOWER:
-        return core->raft.follower_state.current_leader.id;
-    default:
-        return 0;
-    }
-}
-
 /* A hand-over waits until the target has the whole log (rule 18), is fired once, and ends by a limit. */
 static int advance_transfer(struct core *core)
 {
@@ -94,7 +82,7 @@ int core_leave(struct core *core, int rv)
     }
     if (!core->failed) {
         enum core_role role = role_of(core);
-        uint64_t leader = leader_of(core);
+        uint64_t leader = core_leader(core);
         if (role != core->role || leader != core->leader || core->raft.current_term != core->term) {
             core->role = role;
             core->leader = leader;

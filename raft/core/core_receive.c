@@ -399,6 +399,10 @@ static int receive_timeout_now(struct core *core, const struct core_message *m)
 
 static int receive(struct core *core, const struct core_message *m, struct entry *const *entries)
 {
+    if ((m->type == CORE_APPEND || m->type == CORE_INSTALL) && m->term >= core->raft.current_term) {
+        core->led_by.id = m->from;
+        core->led_by.term = m->term;
+    }
     switch (m->type) {
     case CORE_APPEND:
         return receive_append(core, m, entries);

@@ -247,6 +247,30 @@ static void a_replica_that_knows_no_members_votes(void **state)
     assert_int_equal(core_config(f.core)->n, 0);
 }
 
+/* libraft keeps the name of the last leader when a vote raises the term: it leads no more. */
+static void an_older_terms_leader_does_not_lead_a_newer_term(void **state)
+{
+    struct core_message m;
+    (void)state;
+    f_open(&f, 3, 1);
+    assert_int_equal(f_append(&f, 2, 1, 1, 1, NULL, 0), 0);
+    assert_int_equal(core_leader(f.core), 2);
+    m = f_message(CORE_VOTE, 3, 3); /* leader 2 hands over to 3 */
+    m.version = 2;
+    m.vote = (struct core_vote){3, 1, 1, true, false};
+    assert_int_equal(core_receive(f.core, &m, NULL), 0);
+    f_durable(&f);
+    assert_int_equal(core_term(f.core), 3);
+    assert_int_equal(core_leader(f.core), 0);
+    assert_int_equal(f_append(&f, 2, 1, 1, 1, NULL, 0), 0); /* late: still not */
+    assert_int_equal(core_leader(f.core), 0);
+    m = f_message(CORE_APPEND, 3, 3);
+    m.append.prev_index = 1;
+    m.append.prev_term = 1;
+    assert_int_equal(core_receive(f.core, &m, NULL), 0);
+    assert_int_equal(core_leader(f.core), 3);
+}
+
 static void a_denied_pre_vote_tells_the_term(void **state)
 {
     struct core_message m;
@@ -372,6 +396,7 @@ int main(void)
         T(vote_results_are_for_candidates),
         T(a_stale_rejection_does_not_stop_a_follower_for_good),
         T(a_replica_that_knows_no_members_votes),
+        T(an_older_terms_leader_does_not_lead_a_newer_term),
         T(a_denied_pre_vote_tells_the_term),
         T(an_install_replaces_everything_once_durable),
         T(an_install_that_was_not_durable_leaves_with_the_core),
