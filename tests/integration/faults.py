@@ -105,7 +105,7 @@ class Direct:
         others = [n.address for n in cluster.running() if n is not node]
         command = [env.checker, "--bootstrap", ",".join(others), "--topic", "t", "--direct", node.address,
                    "--partition", str(partition), "--offset", str(offset), "--token", str(token), "--timeout", "20"]
-        self.partition, self.token = partition, token
+        self.partition, self.offset, self.token = partition, offset, token
         self.process = subprocess.Popen(command + ([] if produce else ["--no-produce"]), stdout=subprocess.PIPE,
                                         text=True, stdin=subprocess.DEVNULL)
         cluster.checkers.append(self)
@@ -121,6 +121,12 @@ class Direct:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def high_watermark(env, cluster, node, partition):
+    fetch = Direct(env, cluster, node, partition, 0, 0, produce=False).answers().get("fetch", {})
+    check(fetch.get("error") == "OK", "fetch from the leader of partition %d: %s" % (partition, fetch))
+    return fetch["high_watermark"]
 
 
 NOT_ANSWERED = {"error": "CLOSED"}
@@ -154,25 +160,26 @@ def pause_leader(env):
         load.wait_acknowledged(CHUNK)
         acknowledged = {}
         for turn in range(2):
-            asleep, epoch = cluster.leader("t", 0)
+            asleep, _ = cluster.leader("t", 0)
             led = [p["partition"] for p in cluster.metadata("t")["topic"]["partitions"] if p["leader"] == asleep.id]
+            ends = {p: high_watermark(env, cluster, asleep, p) for p in led}
             asleep.stop()
             say("node %d sleeps; it led partitions %s" % (asleep.id, led))
-            # The answer for a stopped node's high watermark is not to be had: its successor's log tells where to look.
             for p in led:
                 cluster.leader("t", p, not_node=asleep)
             load.wait_more(CHUNK)
             truths, directs = {}, []
             for p in led:
                 leader, _ = cluster.leader("t", p, not_node=asleep)
-                end = Direct(env, cluster, leader, p, 0, 0, produce=False).answers()["fetch"]["high_watermark"]
-                start = max(0, end - 2000)
-                truths[p] = Direct(env, cluster, leader, p, start, 0, produce=False).answers()["fetch"]
-                check(truths[p]["error"] == "OK", "the leader of partition %d: %s" % (p, truths[p]["error"]))
-                directs += [Direct(env, cluster, asleep, p, start, 1000 * turn + 100 * p + i + 1) for i in range(2)]
+                # From where the sleeper knows the log, and from where it does not.
+                for offset in (max(0, ends[p] - 500), high_watermark(env, cluster, leader, p)):
+                    truth = Direct(env, cluster, leader, p, offset, 0, produce=False).answers()["fetch"]
+                    check(truth["error"] == "OK", "the leader of partition %d: %s" % (p, truth["error"]))
+                    truths[p, offset] = truth
+                    directs.append(Direct(env, cluster, asleep, p, offset, 1000 * turn + len(directs) + 1))
             asleep.cont()
             for direct in directs:
-                produce = check_direct(direct, direct.answers(), truths[direct.partition])
+                produce = check_direct(direct, direct.answers(), truths[direct.partition, direct.offset])
                 if produce["error"] == "OK":
                     acknowledged[direct.token] = (direct.partition, produce["base_offset"])
             load.wait_more(CHUNK)

@@ -120,7 +120,7 @@ int net_connect(const char *address, bool blocking, char *errmsg); /* a socket, 
 int meta_init(struct checker *ck, char *errmsg);
 void meta_tick(struct checker *ck);
 void meta_want(struct checker *ck); /* what is known is out of date */
-void meta_hint(struct checker *ck, uint32_t partition, uint32_t leader, uint64_t epoch);
+void meta_hint(struct checker *ck, uint32_t partition, uint32_t leader, uint64_t epoch, const char *source);
 /* Index of the leader of the partition in checker.nodes, or -1. */
 int meta_leader(const struct checker *ck, uint32_t partition);
 /* Give up connections with a request that got no answer for long, while its partition is led elsewhere. */

@@ -45,12 +45,12 @@ int meta_leader(const struct checker *ck, uint32_t partition)
 }
 
 /* A woken node may know an older leader than we do: only what is newer counts. */
-void meta_hint(struct checker *ck, uint32_t partition, uint32_t leader, uint64_t epoch)
+void meta_hint(struct checker *ck, uint32_t partition, uint32_t leader, uint64_t epoch, const char *source)
 {
     struct ck_partition *p = &ck->partitions[partition];
     if (leader != 0 && p->leader != 0 && epoch == p->leader_epoch && leader != p->leader) {
-        violation(ck, partition, -1, "nodes %u and %u are both said to lead epoch %llu", p->leader, leader,
-                  (unsigned long long)epoch);
+        violation(ck, partition, -1, "nodes %u and %u are both said to lead epoch %llu (%s)", p->leader, leader,
+                  (unsigned long long)epoch, source);
     }
     if (leader != 0 && (epoch > p->leader_epoch || (epoch == p->leader_epoch && p->leader == 0))) {
         p->leader = leader;
@@ -113,7 +113,7 @@ static void take_topic(struct checker *ck, const Cairn__Native__TopicInfo *t)
     for (size_t i = 0; i < t->n_partitions; i++) {
         const Cairn__Native__PartitionInfo *p = t->partitions[i];
         if (p->partition < ck->n_partitions) {
-            meta_hint(ck, p->partition, p->leader_node, p->leader_epoch);
+            meta_hint(ck, p->partition, p->leader_node, p->leader_epoch, "metadata");
         }
     }
 }

@@ -203,7 +203,7 @@ static void produced(struct checker *ck, struct ck_request *request, int status,
         acknowledged(ck, lane, request->number, r->base_offset);
     } else {
         if (r->error == ERR_NOT_LEADER) {
-            meta_hint(ck, lane->partition, r->leader_node, r->leader_epoch);
+            meta_hint(ck, lane->partition, r->leader_node, r->leader_epoch, "produce");
         }
         failed(ck, lane, request->number, (int)r->error);
     }

@@ -76,7 +76,7 @@ static void take_part(struct checker *ck, struct ck_reader *reader, const Cairn_
         reader->retry_us = ck->now_us + RETRY_US;
         meta_want(ck);
         if (r->error == ERR_NOT_LEADER) {
-            meta_hint(ck, reader->partition, r->leader_node, r->leader_epoch);
+            meta_hint(ck, reader->partition, r->leader_node, r->leader_epoch, "fetch");
         } else if (!err_retriable((int)r->error)) {
             violation(ck, reader->partition, reader->next, "fetch was refused: %s", err_name((int)r->error));
         }
@@ -186,7 +186,7 @@ static void listed(struct checker *ck, struct ck_request *request, int status, c
         out[partition] = m->partitions[0]->offset;
         ck->listed[partition] = true;
     } else {
-        meta_hint(ck, partition, m->partitions[0]->leader_node, m->partitions[0]->leader_epoch);
+        meta_hint(ck, partition, m->partitions[0]->leader_node, m->partitions[0]->leader_epoch, "list offsets");
         meta_want(ck);
     }
     if (m != NULL) {
