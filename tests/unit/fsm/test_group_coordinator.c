@@ -247,6 +247,55 @@ static void who_does_not_ask_for_its_assignment_is_out(void **state)
     reset_all(m, 2);
 }
 
+static void a_member_that_the_leader_leaves_out_gets_nothing(void **state)
+{
+    struct group_world *w = *state;
+    struct member m[2] = {0};
+    struct coordinator_assignment only;
+    form(w, m, 2);
+    send_join(w, &m[0].call, m[0].id);
+    send_join(w, &m[1].call, m[1].id);
+    world_commit(w);
+    assert_answer(&m[1].call, 0);
+    send_sync(w, &m[1].call, m[1].id, 1);
+    assert_answer(&m[1].call, ERR_ILLEGAL_GENERATION);
+    send_sync(w, &m[1].call, m[1].id, 2);
+    only = (struct coordinator_assignment){.member = m[0].id, .data = "b0", .size = 2};
+    call_reset(&m[0].call);
+    m[0].call.sync = (struct coordinator_sync){
+        .group = "g", .member = m[0].id, .generation = 2, .assignments = &only, .n_assignments = 1};
+    coordinator_sync(w->c, w->now_ms, &m[0].call.sync);
+    world_commit(w);
+    assert_answer(&m[1].call, 0);
+    assert_null(m[1].call.sync.assignment);
+    assert_string_equal(m[0].call.sync.assignment->data, "b0");
+    reset_all(m, 2);
+}
+
+static void a_group_does_not_wait_for_an_id_that_is_back(void **state)
+{
+    struct group_world *w = *state;
+    struct member m[2] = {0};
+    form(w, m, 1);
+    m[1].call.join = (struct coordinator_join){.group = "g", .member = "", .client_id = "client", .client_host = "/h",
+                                               .protocol_type = "consumer", .session_timeout_ms = 10000,
+                                               .rebalance_timeout_ms = 20000, .protocols = range_protocol,
+                                               .n_protocols = 1, .id_required = true, .uuid = uuid_from_random(3, 3)};
+    coordinator_join(w->c, w->now_ms, &m[1].call.join);
+    assert_answer(&m[1].call, ERR_MEMBER_ID_REQUIRED);
+    learn_id(&m[1]);
+    assert_int_equal(state_of(w), COORDINATOR_STABLE);
+    send_join(w, &m[0].call, m[0].id);
+    world_commit(w);
+    assert_parked(&m[0].call); /* one more is about to come */
+    send_join(w, &m[1].call, m[1].id);
+    world_commit(w);
+    assert_answer(&m[0].call, 0);
+    assert_answer(&m[1].call, 0);
+    assert_int_equal(m[0].call.join.n_members, 2);
+    reset_all(m, 2);
+}
+
 static void the_last_one_to_leave_leaves_an_empty_group_behind(void **state)
 {
     struct group_world *w = *state;
@@ -786,6 +835,8 @@ int main(void)
         T(a_member_that_joins_makes_all_rejoin_and_who_does_not_is_out),
         T(a_silent_member_loses_its_session),
         T(who_does_not_ask_for_its_assignment_is_out),
+        T(a_member_that_the_leader_leaves_out_gets_nothing),
+        T(a_group_does_not_wait_for_an_id_that_is_back),
         T(the_last_one_to_leave_leaves_an_empty_group_behind),
         T(protocols_must_have_one_in_common),
         T(a_rejoin_that_says_nothing_new_does_not_disturb_the_group),

@@ -38,6 +38,8 @@ struct consumer {
     bool answered;     /* its call has an answer to be looked at */
     bool abandoned;    /* what comes back was meant for a process that is gone */
     bool commit_open;
+    bool commit_delayed; /* on its way: what it says may be history when it arrives */
+    char commit_id[400];
     char instance[16];
     char id[400];
     int32_t generation;
@@ -279,6 +281,11 @@ static void look(struct model *m, struct consumer *k)
         for (uint32_t i = 0; i < k->n_partitions; i++) {
             k->position[k->partitions[i]] = k->parts[i].offset < 0 ? 0 : k->parts[i].offset;
         }
+        /* A consumer that only asked again within its generation knows of its own commit that is still on its way. */
+        if (k->commit_open && k->commit.commit.generation == k->generation &&
+            k->position[k->commit_part.partition] < k->commit_part.offset) {
+            k->position[k->commit_part.partition] = k->commit_part.offset;
+        }
         k->phase = MEMBER;
     } else if (k->phase == MEMBER && error == 0) {
         /* a heartbeat */
@@ -311,19 +318,29 @@ static void leave(struct model *m, struct consumer *k)
     coordinator_leave(m->world.c, m->world.now_ms, &call->leave);
 }
 
+static void deliver_commit(struct model *m, struct consumer *k)
+{
+    k->commit_delayed = false;
+    coordinator_commit(m->world.c, m->world.now_ms, &k->commit.commit);
+}
+
 static void commit(struct model *m, struct consumer *k)
 {
     uint8_t p = k->partitions[below(m, k->n_partitions)];
     call_reset(&k->commit);
     k->position[p] += 1 + below(m, 5);
     k->commit_part = (struct coordinator_part){.topic = topic_uuid(0), .partition = p, .offset = k->position[p]};
-    k->commit.commit = (struct coordinator_commit){.group = "g", .member = k->id, .generation = k->generation,
+    memcpy(k->commit_id, k->id, sizeof k->commit_id);
+    k->commit.commit = (struct coordinator_commit){.group = "g", .member = k->commit_id, .generation = k->generation,
                                                    .instance = k->is_static ? k->instance : NULL, .retention_ms = -1,
                                                    .parts = &k->commit_part, .n_parts = 1};
     k->commit.answered = commit_answered;
     k->commit.owner = k;
     k->commit_open = true;
-    coordinator_commit(m->world.c, m->world.now_ms, &k->commit.commit);
+    k->commit_delayed = true;
+    if (below(m, 4) != 0) {
+        deliver_commit(m, k);
+    }
 }
 
 static bool call_open(const struct consumer *k)
@@ -404,6 +421,10 @@ static void pass(struct model *m, uint64_t ms)
 static void step(struct model *m)
 {
     uint32_t d = below(m, 100);
+    struct consumer *late = &m->consumers[below(m, CONSUMERS)];
+    if (late->commit_delayed && below(m, 50) == 0) {
+        deliver_commit(m, late);
+    }
     if (below(m, 1000) < m->disturbed) {
         disturb(m);
     } else if (d < 60) {
@@ -427,6 +448,9 @@ static void become_quiet(struct model *m)
     m->world.refuse = 0;
     for (unsigned i = 0; i < CONSUMERS; i++) {
         m->consumers[i].stuck = false;
+        if (m->consumers[i].commit_delayed) {
+            deliver_commit(m, &m->consumers[i]);
+        }
     }
     m->consumers[0].phase = m->consumers[0].phase == GONE && !call_open(&m->consumers[0]) ? OUT : m->consumers[0].phase;
     for (unsigned t = 0; t < 1500; t++) {
@@ -492,6 +516,11 @@ static void run(uint64_t seed, uint64_t totals[4])
     totals[1] += m->rebalances;
     totals[2] += m->leaders;
     totals[3] += m->fenced;
+    for (unsigned i = 0; i < CONSUMERS; i++) {
+        if (m->consumers[i].commit_delayed) {
+            deliver_commit(m, &m->consumers[i]);
+        }
+    }
     world_close(&m->world);
     for (unsigned i = 0; i < CONSUMERS; i++) {
         call_reset(&m->consumers[i].call);
