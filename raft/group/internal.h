@@ -101,6 +101,7 @@ struct group {
     bool confirmed;
     uint32_t reopened;
     uint64_t lead_term;
+    uint64_t lead_index; /* end of the log when it won: what it serves from begins there */
     uint64_t confirm_index; /* committed up to here: a quorum has spoken since the stall */
 
     uint64_t hint_term; /* last told to the host's owner */

@@ -116,6 +116,7 @@ static void follow_state(struct group *g)
         g->ready = false;
         g->confirmed = true; /* a quorum has just said so */
         g->lead_term = core_term(g->core);
+        g->lead_index = core_last(g->core);
         g->fsm->leadership(g->data, true, false, g->lead_term);
     }
     tell_leader(g);
@@ -129,8 +130,10 @@ static void check_ready(struct group *g)
     if (!g->confirmed && g->applied >= g->confirm_index) {
         g->confirmed = true;
     }
-    /* The entry applied last is of the own term: everything of earlier ones is behind it (Raft 8). */
-    if (!g->ready && ((core_leader_ready(g->core) && core_term_at(g->core, g->applied) == g->lead_term) ||
+    /* The entry applied last is of the own term: everything of earlier ones is behind it (Raft 8). A single voter leads
+     * again in the term of its earlier life, so its own term alone says nothing: also all that it began with. */
+    if (!g->ready && ((core_leader_ready(g->core) && core_term_at(g->core, g->applied) == g->lead_term &&
+                       g->applied >= g->lead_index) ||
                       MUTANT(SERVE_BEFORE_OWN_TERM))) {
         g->ready = true;
         g->fsm->leadership(g->data, true, true, g->lead_term);
