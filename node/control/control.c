@@ -176,6 +176,9 @@ static void control_tick(struct timer *timer)
         metadata_tick(c, now_ms);
         members_tick(c);
         control_calls_tick(c, now_ms);
+        if (c->closing) { /* its callbacks may close this node */
+            return;
+        }
         reconcile_tick(c, now_ms);
         replace_tick(c, now_ms);
         leaders_tick(c, now_ms);

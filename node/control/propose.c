@@ -260,8 +260,8 @@ static void report_finished(struct control *c)
     }
 }
 
-/* The time limit has come. */
-static void expire(struct control_call *call)
+/* The time limit has come. True: its owner was told, who may have asked for more, or closed this node. */
+static bool expire(struct control_call *call)
 {
     if (call->state == CALL_APPLYING) {
         call_finish(call, 0);
@@ -278,7 +278,9 @@ static void expire(struct control_call *call)
         call->detached = true;
         call->has_reply = false;
         report(call);
+        return true;
     }
+    return false;
 }
 
 void control_calls_turn(struct control *c)
@@ -303,10 +305,16 @@ void control_calls_turn(struct control *c)
 
 void control_calls_tick(struct control *c, uint64_t now_ms)
 {
+again:
     list_for_each_safe (pos, &c->calls.active) {
         struct control_call *call = list_entry(pos, struct control_call, link);
         if (now_ms >= call->deadline_ms) {
-            expire(call);
+            if (expire(call)) {
+                if (c->closing) {
+                    return;
+                }
+                goto again; /* the list may be another one; who was told is not told again */
+            }
         } else if (call->state == CALL_WAITING && now_ms >= call->retry_ms) {
             attempt(call);
         }
