@@ -57,6 +57,28 @@ def kill_leader_two_shards(env):
     kill_leader(env, shards=2)
 
 
+def give_back(env):
+    """A leader dies and returns; what it led is handed back to it under load."""
+    with Cluster(env.cairnd) as cluster:
+        load = begin(env, cluster, rate=15000)
+        load.wait_acknowledged(CHUNK // 5)
+        victim, _ = cluster.leader("t", 0)
+        victim.kill()
+        load.wait_more(CHUNK // 5)
+        victim.start()
+        cluster.wait_formed(3)
+
+        def balanced():
+            return all(p["leader"] == p["preferred"] for n in cluster.running()
+                       for p in cluster.metadata("t", n)["topic"]["partitions"])
+        wait_until("every partition is led by its preferred node again", balanced, 60, 0.1)
+        say("every partition is led by its preferred node again")
+        load.wait_more(CHUNK // 2)
+        load.wait_acknowledged(ACKNOWLEDGED_MIN)
+        load.end()
+        judge(load.finish())
+
+
 def followers_only(cluster, topic):
     """Nodes that lead no partition of @topic."""
     def find():
@@ -234,5 +256,5 @@ def terminate(env):
         judge(load.finish(), HAND_OVER_GOAL_MS)
 
 
-TESTS = {f.__name__: f for f in (kill_leader, kill_leader_two_shards, kill_follower, power_cut, pause_leader,
+TESTS = {f.__name__: f for f in (kill_leader, kill_leader_two_shards, give_back, kill_follower, power_cut, pause_leader,
                                  slow_follower, terminate)}
