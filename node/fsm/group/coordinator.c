@@ -84,9 +84,27 @@ void coordinator_answer(struct coordinator *c, struct live_group *g, struct coor
     }
 }
 
+/* What holds between any two calls. A group that waits for its members always has an end to the waiting. */
+static void check_group(const struct live_group *g)
+{
+    bool waits = g->state == COORDINATOR_PREPARING || g->state == COORDINATOR_COMPLETING;
+    assert(g->n_joins <= g->n_members);
+    assert(g->n_joins == 0 || g->state == COORDINATOR_PREPARING);
+    assert((g->state == COORDINATOR_EMPTY) <= (g->n_members == 0));
+    assert(g->n_members > 0 || g->state == COORDINATOR_EMPTY || g->state == COORDINATOR_PREPARING);
+    assert(g->saved <= g->change);
+    assert(!waits || deadline_is_set(&g->rebalance));
+    assert(!g->dirty || deadline_is_set(&g->retry));
+    assert(g->saved < g->change || list_empty(&g->held));
+    assert(g->saved == g->change || g->dirty || g->tickets > 0);
+}
+
 void coordinator_end(struct coordinator *c, struct live_group *g)
 {
     struct list *pos;
+    if (g != NULL) {
+        check_group(g);
+    }
     if (g != NULL && g->n_members == 0 && g->n_pending == 0 && g->tickets == 0 && !g->dirty &&
         g->state == COORDINATOR_EMPTY && list_empty(&g->held)) {
         coordinator_free_group(c, g);
@@ -157,8 +175,7 @@ int coordinator_confirm(struct coordinator *c, struct coordinator_request *reque
 /* Off the list; NULL: of an earlier leadership, or nobody waits for it. */
 static struct ticket *take_ticket(struct coordinator *c, uint64_t token)
 {
-    list_for_each(pos, &c->tickets)
-    {
+    list_for_each (pos, &c->tickets) {
         struct ticket *t = list_entry(pos, struct ticket, link);
         if (t->token == token) {
             list_remove(&t->link);
@@ -170,8 +187,7 @@ static struct ticket *take_ticket(struct coordinator *c, uint64_t token)
 
 static void release_held(struct coordinator *c, struct live_group *g)
 {
-    list_for_each_safe(pos, &g->held)
-    {
+    list_for_each_safe (pos, &g->held) {
         struct coordinator_request *request = list_entry(pos, struct coordinator_request, link);
         if (request->save > g->saved) {
             break;
@@ -258,8 +274,7 @@ int coordinator_lead(struct coordinator *c, uint64_t now_ms)
         goto err;
     }
     deadline_set(&c->deadlines, &c->expire, now_ms + GROUP_EXPIRE_EVERY_MS);
-    list_for_each(pos, groups_fsm_groups(c->fsm))
-    {
+    list_for_each (pos, groups_fsm_groups(c->fsm)) {
         const struct saved_group *saved = list_entry(pos, struct saved_group, link);
         struct live_group *g;
         if (saved->n_members > 0 && coordinator_find(c, saved->id->data, &g) != 0) {
@@ -288,8 +303,7 @@ void coordinator_step_down(struct coordinator *c)
         }
         free(t);
     }
-    HASH_ITER(hh, c->groups, g, next)
-    {
+    HASH_ITER (hh, c->groups, g, next) {
         coordinator_drop_group(c, g, ERR_NOT_COORDINATOR);
     }
     deadline_clear(&c->deadlines, &c->expire);

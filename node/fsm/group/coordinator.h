@@ -1,19 +1,19 @@
 /* The coordinator of the consumer groups in one internal Raft group, on that group's leader: Kafka's classic protocol
- * (join, sync, heartbeat, leave), offsets, and what administrators ask. Pure: time is passed in, the rest goes through a
- * small vtable.
+ * (join, sync, heartbeat, leave), offsets, and what administrators ask. Pure: time is passed in, the rest goes through
+ * a small vtable.
  *
- * Requests run against the volatile state at once; an answer that tells of a change parks until the command that saves the
- * change is committed. So nobody ever knows a generation, a member id that stays, or a commit that a coordinator's death
- * could take back, and a generation's number is never given out twice.
+ * Requests run against the volatile state at once; an answer that tells of a change parks until the command that saves
+ * the change is committed. So nobody ever knows a generation, a member id that stays, or a commit that a coordinator's
+ * death could take back, and a generation's number is never given out twice.
  *
  * Use: feed committed entries to the state machine, always; coordinator_lead() when this replica leads and is ready,
- * coordinator_step_down() as soon as it does not; between them the verbs below. The caller makes sure that the leadership is
- * confirmed (group_confirmed(), or a barrier first) before it passes a request: a stale leader that says
+ * coordinator_step_down() as soon as it does not; between them the verbs below. The caller makes sure that the
+ * leadership is confirmed (group_confirmed(), or a barrier first) before it passes a request: a stale leader that says
  * UNKNOWN_MEMBER or FENCED_INSTANCE kills good consumers.
  *
- * Memory: a request is the caller's, with what it points at, and stays until it is answered, exactly once; the answer may
- * come inside the call. What an answer points at belongs to the request: coordinator_request_release() frees it, on any
- * thread. Thread: that of the state machine. */
+ * Memory: a request is the caller's, with what it points at, and stays until it is answered, exactly once; the answer
+ * may come inside the call. What an answer points at belongs to the request: coordinator_request_release() frees it, on
+ * any thread. Thread: that of the state machine. */
 #ifndef CAIRN_FSM_GROUP_COORDINATOR_H
 #define CAIRN_FSM_GROUP_COORDINATOR_H
 
@@ -77,9 +77,9 @@ struct coordinator_join {
     int32_t rebalance_timeout_ms; /* < 0: the session timeout (version 0) */
     const struct coordinator_protocol *protocols;
     uint32_t n_protocols;
-    bool id_required;       /* version 4 and later: a new dynamic member is told its id before it is let in */
+    bool id_required;           /* version 4 and later: a new dynamic member is told its id before it is let in */
     bool skip_assignment_known; /* version 9 and later */
-    struct uuid uuid;       /* random: becomes part of a new member's id */
+    struct uuid uuid;           /* random: becomes part of a new member's id */
     /* answer */
     int32_t generation;
     struct group_blob *protocol_type_out;
@@ -114,7 +114,8 @@ struct coordinator_sync {
     struct group_blob *assignment; /* NULL: no bytes */
 };
 
-/* Heartbeat. Errors: ERR_REBALANCE, ERR_UNKNOWN_MEMBER, ERR_ILLEGAL_GENERATION, ERR_FENCED_INSTANCE, ERR_NOT_COORDINATOR. */
+/* Heartbeat. Errors: ERR_REBALANCE, ERR_UNKNOWN_MEMBER, ERR_ILLEGAL_GENERATION, ERR_FENCED_INSTANCE,
+ * ERR_NOT_COORDINATOR. */
 struct coordinator_heartbeat {
     struct coordinator_request request;
     const char *group;
@@ -141,8 +142,8 @@ struct coordinator_part {
     const char *topic_name; /* only where offsets are deleted: what subscriptions call it. Borrowed */
     int32_t partition;
     int32_t leader_epoch;
-    int64_t offset;         /* fetch: -1: nothing committed */
-    const void *metadata;   /* commit; NULL is kept as no bytes */
+    int64_t offset;       /* fetch: -1: nothing committed */
+    const void *metadata; /* commit; NULL is kept as no bytes */
     uint32_t metadata_size;
     struct group_blob *metadata_out; /* fetch; NULL: nothing committed */
     int error;
@@ -223,7 +224,8 @@ struct coordinator_ops {
     /* Propose @entry, in order; coordinator_proposed(@token) follows, not inside this call. Takes the reference.
      * Errors (nothing taken): ERR_BUSY and other retriable ones: tried again soon; ERR_NOT_LEADER: the end is near. */
     int (*propose)(void *data, struct entry *entry, uint64_t token);
-    /* A linearizable point (barrier): coordinator_confirmed(@token) follows, not inside this call. Errors: ERR_NOT_LEADER. */
+    /* A linearizable point (barrier): coordinator_confirmed(@token) follows, not inside this call. Errors:
+     * ERR_NOT_LEADER. */
     int (*confirm)(void *data, uint64_t token);
     /* @request has its answer. Its memory is the caller's again; further calls to the coordinator are allowed. */
     void (*answer)(void *data, struct coordinator_request *request);
@@ -274,7 +276,7 @@ void coordinator_forget_topic(struct coordinator *c, const struct uuid *topic);
 void coordinator_request_release(struct coordinator_request *request);
 
 struct coordinator_stats {
-    uint32_t groups;  /* with members or joins under way */
+    uint32_t groups; /* with members or joins under way */
     uint32_t members;
     uint64_t rebalances; /* completed */
     uint64_t sessions_expired;

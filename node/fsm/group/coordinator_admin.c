@@ -22,8 +22,7 @@ static int describe_live(struct coordinator *c, const struct live_group *g, stru
     if (d->members == NULL) {
         return ERR_NOMEM;
     }
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         d->members[d->n_members++] = (struct coordinator_described){
             .info.id = group_blob_acquire(m->info.id),
@@ -97,8 +96,7 @@ void coordinator_list(struct coordinator *c, uint64_t now_ms, struct coordinator
     for (const struct live_group *g = c->groups; g != NULL; g = g->hh.next) {
         list_one(l, g->id, g->protocol_type, g->state);
     }
-    list_for_each(pos, groups_fsm_groups(c->fsm))
-    {
+    list_for_each (pos, groups_fsm_groups(c->fsm)) {
         const struct saved_group *saved = list_entry(pos, struct saved_group, link);
         struct live_group *g;
         HASH_FIND(hh, c->groups, saved->id->data, saved->id->size, g);

@@ -66,12 +66,10 @@ static void free_member(struct coordinator *c, struct live_group *g, struct live
 void coordinator_free_group(struct coordinator *c, struct live_group *g)
 {
     assert(list_empty(&g->held));
-    list_for_each_safe(pos, &g->members)
-    {
+    list_for_each_safe (pos, &g->members) {
         free_member(c, g, list_entry(pos, struct live_member, link));
     }
-    list_for_each_safe(pending, &g->pending)
-    {
+    list_for_each_safe (pending, &g->pending) {
         group_remove_pending(c, list_entry(pending, struct pending_member, link));
     }
     deadline_clear(&c->deadlines, &g->rebalance);
@@ -101,15 +99,13 @@ static void unpark(struct coordinator *c, struct live_group *held_by, struct liv
 void coordinator_drop_group(struct coordinator *c, struct live_group *g, int error)
 {
     struct list *pos;
-    list_for_each(t, &c->tickets)
-    {
+    list_for_each (t, &c->tickets) {
         struct ticket *ticket = list_entry(t, struct ticket, link);
         if (ticket->group == g) {
             ticket->token = 0; /* nobody's any more */
         }
     }
-    list_for_each_safe(t_pos, &c->tickets)
-    {
+    list_for_each_safe (t_pos, &c->tickets) {
         struct ticket *ticket = list_entry(t_pos, struct ticket, link);
         if (ticket->token == 0) {
             list_remove(t_pos);
@@ -121,8 +117,7 @@ void coordinator_drop_group(struct coordinator *c, struct live_group *g, int err
         coordinator_request_release(request);
         coordinator_answer(c, NULL, request, error);
     }
-    list_for_each(m, &g->members)
-    {
+    list_for_each (m, &g->members) {
         unpark(c, NULL, list_entry(m, struct live_member, link), error);
     }
     coordinator_free_group(c, g);
@@ -213,8 +208,7 @@ struct live_member *group_find_member(const struct live_group *g, const char *id
 
 struct live_member *group_find_instance(const struct live_group *g, const char *instance)
 {
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         struct live_member *m = list_entry(pos, struct live_member, link);
         if (group_blob_is(m->info.instance, instance)) {
             return m;
@@ -225,8 +219,7 @@ struct live_member *group_find_instance(const struct live_group *g, const char *
 
 struct pending_member *group_find_pending(const struct live_group *g, const char *id)
 {
-    list_for_each(pos, &g->pending)
-    {
+    list_for_each (pos, &g->pending) {
         struct pending_member *p = list_entry(pos, struct pending_member, link);
         if (group_blob_is(p->id, id)) {
             return p;

@@ -56,13 +56,13 @@ struct live_group {
     size_t bytes; /* of all members, as they are saved */
     struct deadline rebalance;
     struct deadline retry;
-    bool initial;            /* the first rebalance of an empty group waits for more members */
+    bool initial; /* the first rebalance of an empty group waits for more members */
     bool joined_meanwhile;
     uint64_t initial_end_ms;
     /* Durable changes are counted: an answer may leave once @saved has reached the count at which it was made. */
     uint64_t change;
     uint64_t saved;
-    bool dirty; /* a save could not be proposed: the retry saves everything */
+    bool dirty;       /* a save could not be proposed: the retry saves everything */
     uint32_t tickets; /* saves under way */
     struct list held; /* answers */
     UT_hash_handle hh;
@@ -72,7 +72,7 @@ struct live_group {
 struct ticket {
     uint64_t token;
     struct list link;
-    struct live_group *group;            /* a save, with the count of changes that it covers; NULL otherwise */
+    struct live_group *group; /* a save, with the count of changes that it covers; NULL otherwise */
     uint64_t change;
     bool full;                           /* GroupSave, not GroupAssign */
     struct coordinator_request *request; /* to answer; NULL otherwise */
@@ -84,7 +84,7 @@ struct coordinator {
     struct coordinator_ops ops;
     void *data;
     bool leading;
-    uint64_t now_ms; /* of the call under way */
+    uint64_t now_ms;         /* of the call under way */
     struct group_blob *none; /* "" */
     struct live_group *groups;
     struct deadlines deadlines;
@@ -126,7 +126,8 @@ struct live_member *group_find_member(const struct live_group *g, const char *id
 struct live_member *group_find_instance(const struct live_group *g, const char *instance);
 struct pending_member *group_find_pending(const struct live_group *g, const char *id);
 /* The member that a request names. Errors: ERR_UNKNOWN_MEMBER, ERR_FENCED_INSTANCE. */
-int group_check_member(const struct live_group *g, const char *id, const char *instance, struct live_member **out) MUST_USE;
+int group_check_member(const struct live_group *g, const char *id, const char *instance,
+                       struct live_member **out) MUST_USE;
 /* Takes over @info. Errors: ERR_NOMEM, @info stays the caller's. */
 int group_add_member(struct coordinator *c, struct live_group *g, struct group_member *info,
                      struct live_member **out) MUST_USE;
@@ -134,7 +135,7 @@ int group_add_member(struct coordinator *c, struct live_group *g, struct group_m
 void group_remove_member(struct coordinator *c, struct live_group *g, struct live_member *m, int error);
 int group_add_pending(struct coordinator *c, struct live_group *g, struct group_blob *id, int32_t timeout_ms) MUST_USE;
 void group_remove_pending(struct coordinator *c, struct pending_member *p);
-void group_touch(struct coordinator *c, struct live_member *m); /* it is alive: a new session begins */
+void group_touch(struct coordinator *c, struct live_member *m);           /* it is alive: a new session begins */
 void group_set_blob(struct group_blob **place, struct group_blob *value); /* takes a reference of its own */
 
 /* Something durable has changed: save the generation whole, or only its fresh assignments. */

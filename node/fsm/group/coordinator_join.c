@@ -50,8 +50,7 @@ static bool supported(const struct live_group *g, const struct coordinator_join 
     }
     for (uint32_t i = 0; i < j->n_protocols; i++) {
         uint32_t n = 0;
-        list_for_each(pos, &g->members)
-        {
+        list_for_each (pos, &g->members) {
             const struct live_member *m = list_entry(pos, struct live_member, link);
             n += m != except && group_member_metadata(&m->info, j->protocols[i].name) != NULL;
         }
@@ -114,8 +113,7 @@ static int answer_members(struct live_group *g, struct coordinator_join *join)
     if (join->members == NULL) {
         return ERR_NOMEM;
     }
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         join->members[join->n_members++] = (struct coordinator_join_member){
             .id = group_blob_acquire(m->info.id),
@@ -188,7 +186,8 @@ static int admit(struct coordinator *c, struct live_group *g, struct coordinator
     if (!group_blob_is(g->protocol_type, j->protocol_type)) {
         type = group_blob_text(j->protocol_type);
     }
-    if ((type == NULL && !group_blob_is(g->protocol_type, j->protocol_type)) || group_add_member(c, g, &info, &m) != 0) {
+    if ((type == NULL && !group_blob_is(g->protocol_type, j->protocol_type)) ||
+        group_add_member(c, g, &info, &m) != 0) {
         group_blob_release(type);
         group_member_clear(&info);
         return ERR_NOMEM;
@@ -242,8 +241,8 @@ static int replace_static(struct coordinator *c, struct live_group *g, struct li
         park(c, g, m, j);
         goto out;
     }
-    /* Nothing changes for the others: it takes its place, and its assignment, without a rebalance. A leader that does not
-     * know how to skip the assigning is told of another leader, so that it does not assign. */
+    /* Nothing changes for the others: it takes its place, and its assignment, without a rebalance. A leader that does
+     * not know how to skip the assigning is told of another leader, so that it does not assign. */
     group_touch(c, m);
     group_save(c, g);
     j->generation = g->generation;

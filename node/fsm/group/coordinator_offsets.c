@@ -183,8 +183,7 @@ void coordinator_fetch_confirmed(struct coordinator *c, struct coordinator_fetch
 
 static bool subscribed(const struct live_group *g, const char *topic)
 {
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct group_member *m = &list_entry(pos, struct live_member, link)->info;
         for (uint32_t i = 0; i < m->n_protocols; i++) {
             if (group_subscribes(m->protocols[i].metadata, topic)) {

@@ -7,8 +7,7 @@
 static uint64_t rebalance_timeout(const struct live_group *g)
 {
     int32_t timeout_ms = 0;
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         if (m->info.rebalance_timeout_ms > timeout_ms) {
             timeout_ms = m->info.rebalance_timeout_ms;
@@ -19,8 +18,7 @@ static uint64_t rebalance_timeout(const struct live_group *g)
 
 static bool all_support(const struct live_group *g, const char *name)
 {
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         if (group_member_metadata(&list_entry(pos, struct live_member, link)->info, name) == NULL) {
             return false;
         }
@@ -47,8 +45,7 @@ struct group_blob *group_select_protocol(const struct live_group *g)
     if (n == 0) {
         return NULL;
     }
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         bool voted = false;
         for (uint32_t i = 0; i < m->info.n_protocols && !voted; i++) {
@@ -75,8 +72,7 @@ static bool elect_leader(struct live_group *g)
     if (leader != NULL && leader->join != NULL) {
         return true;
     }
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         if (m->join != NULL) {
             group_set_blob(&g->leader, m->info.id);
@@ -110,15 +106,13 @@ static void next_generation(struct coordinator *c, struct live_group *g)
     g->state = COORDINATOR_COMPLETING;
     g->assigned = false;
     c->stats.rebalances++;
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         struct live_member *m = list_entry(pos, struct live_member, link);
         m->fresh = false;
         group_set_blob(&m->info.assignment, NULL);
     }
     group_save(c, g);
-    list_for_each(member, &g->members)
-    {
+    list_for_each (member, &g->members) {
         struct live_member *m = list_entry(member, struct live_member, link);
         struct coordinator_join *join = m->join;
         /* A static member that is not back keeps its place until its session ends. */
@@ -137,8 +131,7 @@ static void complete(struct coordinator *c, struct live_group *g)
 {
     deadline_clear(&c->deadlines, &g->rebalance);
     g->initial = false;
-    list_for_each_safe(pos, &g->members)
-    {
+    list_for_each_safe (pos, &g->members) {
         struct live_member *m = list_entry(pos, struct live_member, link);
         if (m->join == NULL && m->info.instance == NULL) {
             group_remove_member(c, g, m, ERR_UNKNOWN_MEMBER);
@@ -168,8 +161,7 @@ static void prepare(struct coordinator *c, struct live_group *g)
 {
     uint64_t timeout_ms = rebalance_timeout(g);
     uint64_t delay_ms = (uint64_t)c->config.initial_delay_ms;
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         struct live_member *m = list_entry(pos, struct live_member, link);
         m->sync_awaited = false;
         if (m->sync != NULL) {
@@ -202,8 +194,7 @@ void group_check_syncs(struct coordinator *c, struct live_group *g)
     if (g->state != COORDINATOR_STABLE) {
         return;
     }
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         if (list_entry(pos, struct live_member, link)->sync_awaited) {
             return;
         }
@@ -215,8 +206,7 @@ void group_check_syncs(struct coordinator *c, struct live_group *g)
 static void syncs_due(struct coordinator *c, struct live_group *g)
 {
     bool removed = false;
-    list_for_each_safe(pos, &g->members)
-    {
+    list_for_each_safe (pos, &g->members) {
         struct live_member *m = list_entry(pos, struct live_member, link);
         if (m->sync_awaited) {
             group_remove_member(c, g, m, ERR_UNKNOWN_MEMBER);

@@ -35,8 +35,7 @@ static int packing_open(struct packing *p, const struct live_group *g)
 {
     size_t n = g->n_members;
     size_t protocols = 0;
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         protocols += list_entry(pos, struct live_member, link)->info.n_protocols;
     }
     /* One more than needed: none of them is ever empty. */
@@ -56,8 +55,7 @@ static size_t pack_members(struct packing *p, const struct live_group *g)
 {
     size_t n = 0;
     size_t n_protocols = 0;
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         Cairn__Command__GroupMember *out = &p->members[n];
         if (m->fresh) {
@@ -119,8 +117,7 @@ static int propose_assignments(struct coordinator *c, struct live_group *g)
     if (items == NULL || pointers == NULL) {
         goto out;
     }
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         const struct live_member *m = list_entry(pos, struct live_member, link);
         Cairn__Command__GroupAssignment *item = &items[assign.n_assignments];
         cairn__command__group_assignment__init(item);

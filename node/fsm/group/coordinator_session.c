@@ -31,15 +31,15 @@ static int take_assignments(struct live_group *g, const struct coordinator_sync 
         }
     }
     if (rv != 0) {
-        list_for_each(pos, &g->members)
-        {
+        list_for_each (pos, &g->members) {
             group_set_blob(&list_entry(pos, struct live_member, link)->info.assignment, NULL);
         }
     }
     return rv;
 }
 
-static int sync_completing(struct coordinator *c, struct live_group *g, struct live_member *m, struct coordinator_sync *s)
+static int sync_completing(struct coordinator *c, struct live_group *g, struct live_member *m,
+                           struct coordinator_sync *s)
 {
     int rv;
     if (!group_blob_equal(g->leader, m->info.id)) {
@@ -59,8 +59,7 @@ static int sync_completing(struct coordinator *c, struct live_group *g, struct l
     g->state = COORDINATOR_STABLE;
     group_save_assignments(c, g);
     answer_sync(c, g, m, s);
-    list_for_each(pos, &g->members)
-    {
+    list_for_each (pos, &g->members) {
         struct live_member *waiting = list_entry(pos, struct live_member, link);
         struct coordinator_sync *parked = waiting->sync;
         if (parked != NULL) {

@@ -1,5 +1,5 @@
-/* Deadlines in order of time: a binary heap of embedded nodes. To postpone one costs nothing until it comes up, so that a
- * heartbeat moves no heap. */
+/* Deadlines in order of time: a binary heap of embedded nodes. To postpone one costs nothing until it comes up, so that
+ * a heartbeat moves no heap. */
 #ifndef CAIRN_FSM_GROUP_DEADLINES_H
 #define CAIRN_FSM_GROUP_DEADLINES_H
 

@@ -52,8 +52,7 @@ void groups_fsm_free(struct groups_fsm *f)
     if (f == NULL) {
         return;
     }
-    HASH_ITER(hh, f->table, item, next)
-    {
+    HASH_ITER (hh, f->table, item, next) {
         groups_remove_item(f, item);
     }
     free(f);
@@ -392,8 +391,7 @@ static uint32_t digest_group(const struct saved_group *g)
 uint32_t groups_fsm_digest(const struct groups_fsm *f)
 {
     uint32_t sum = (uint32_t)HASH_COUNT(f->table);
-    list_for_each(pos, &f->groups)
-    {
+    list_for_each (pos, &f->groups) {
         sum += digest_group(list_entry(pos, struct saved_group, link));
     }
     return sum;

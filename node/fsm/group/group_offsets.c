@@ -25,8 +25,7 @@ void groups_clear_offsets(struct saved_item *item)
 {
     struct offset_item *o;
     struct offset_item *next;
-    HASH_ITER(hh, item->offsets, o, next)
-    {
+    HASH_ITER (hh, item->offsets, o, next) {
         remove_offset(item, o);
     }
 }
@@ -179,8 +178,7 @@ static void expire_group(struct groups_fsm *f, struct saved_item *item, int64_t 
     if (item->group.n_members > 0) {
         return;
     }
-    HASH_ITER(hh, item->offsets, o, next)
-    {
+    HASH_ITER (hh, item->offsets, o, next) {
         if (expired(&item->group, &o->offset, f->time_ms, retention_ms)) {
             remove_offset(item, o);
             reply->count++;
@@ -203,8 +201,7 @@ void groups_apply_expire(struct groups_fsm *f, const Cairn__Command__GroupExpire
             item->spared = true;
         }
     }
-    list_for_each_safe(pos, &f->groups)
-    {
+    list_for_each_safe (pos, &f->groups) {
         struct saved_item *item = saved_item_of(list_entry(pos, struct saved_group, link));
         if (item->spared) {
             item->spared = false;
@@ -222,13 +219,11 @@ void groups_apply_forget_topic(struct groups_fsm *f, const Cairn__Command__Group
         reply->error = ERR_INVALID;
         return;
     }
-    list_for_each(pos, &f->groups)
-    {
+    list_for_each (pos, &f->groups) {
         struct saved_item *item = saved_item_of(list_entry(pos, struct saved_group, link));
         struct offset_item *o;
         struct offset_item *next;
-        HASH_ITER(hh, item->offsets, o, next)
-        {
+        HASH_ITER (hh, item->offsets, o, next) {
             if (uuid_equal(&o->key.topic, &topic)) {
                 remove_offset(item, o);
                 reply->count++;

@@ -49,8 +49,8 @@ bool group_member_same_protocols(const struct group_member *a, const struct grou
 size_t group_member_bytes(const struct group_member *m); /* names and subscriptions; the assignment is left out */
 void group_protocols_free(struct group_protocol *protocols, uint32_t n);
 
-/* Whether the consumer protocol's subscription in @metadata names @topic; true also where it cannot be read: to refuse is
- * then the safe answer. */
+/* Whether the consumer protocol's subscription in @metadata names @topic; true also where it cannot be read: to refuse
+ * is then the safe answer. */
 bool group_subscribes(const struct group_blob *metadata, const char *topic);
 /* Whether two subscriptions name the same topics, in the same order; bytes that cannot be read are compared as such. */
 bool group_same_topics(const struct group_blob *a, const struct group_blob *b);

@@ -71,6 +71,10 @@ static struct queued pop(struct group_world *w)
 static struct group_reply apply(struct group_world *w, struct entry *entry)
 {
     struct group_reply reply;
+    bool fails = w->memory_fails != NULL && *w->memory_fails;
+    if (fails) {
+        *w->memory_fails = false;
+    }
     entry->index = ++w->index;
     entry->time_ms = w->wall_ms;
     assert_int_equal(groups_fsm_apply(w->fsm, entry, &reply), 0);
@@ -82,6 +86,9 @@ static struct group_reply apply(struct group_world *w, struct entry *entry)
         assert_non_null(w->log);
     }
     w->log[w->n_log++] = entry;
+    if (fails) {
+        *w->memory_fails = true;
+    }
     return reply;
 }
 
@@ -174,7 +181,8 @@ void call_reset(struct call *call)
 }
 
 /* A consumer's subscription to topic "a", version 0. */
-const struct coordinator_protocol range_protocol[1] = {{.name = "range", .metadata = "\0\0\0\0\0\1\0\1a\0\0\0\0", .size = 13}};
+const struct coordinator_protocol range_protocol[1] = {
+    {.name = "range", .metadata = "\0\0\0\0\0\1\0\1a\0\0\0\0", .size = 13}};
 
 static void fill_join(struct group_world *w, struct call *call, const char *member, const char *instance)
 {

@@ -47,11 +47,13 @@ struct group_world {
     uint64_t index;
     struct queued queue[4096];
     size_t n_queue;
-    int refuse; /* what propose answers with; 0: it takes */
+    int refuse;         /* what propose answers with; 0: it takes */
     struct entry **log; /* all that was committed */
     size_t n_log;
     void (*applied)(struct group_world *w, const struct entry *entry, const struct group_reply *reply);
     void *owner;
+    bool
+        *memory_fails; /* NULL, or switched off while an entry is applied: a replica that finds no memory there stops */
 };
 
 void world_open(struct group_world *w);

@@ -44,8 +44,8 @@ static void form(struct group_world *w, struct member *members, unsigned n)
     assert_int_equal(members[0].call.join.n_members, n);
     for (unsigned i = n; i-- > 0;) {
         call_reset(&members[i].call);
-        members[i].call.sync = (struct coordinator_sync){.group = "g", .member = members[i].id, .generation = 1,
-                                                         .protocol_type = "consumer", .protocol = "range"};
+        members[i].call.sync = (struct coordinator_sync){
+            .group = "g", .member = members[i].id, .generation = 1, .protocol_type = "consumer", .protocol = "range"};
         if (i == 0) {
             members[0].call.sync.assignments = assignments;
             members[0].call.sync.n_assignments = n;
@@ -144,10 +144,16 @@ static void a_new_member_is_told_its_id_first_and_forgotten_if_it_does_not_come_
     struct member m = {0};
     for (unsigned round = 0; round < 2; round++) {
         call_reset(&m.call);
-        m.call.join = (struct coordinator_join){.group = "g", .member = round == 0 ? "" : m.id, .client_id = "client",
-                                                .client_host = "/h", .protocol_type = "consumer",
-                                                .session_timeout_ms = 10000, .rebalance_timeout_ms = 20000,
-                                                .protocols = range_protocol, .n_protocols = 1, .id_required = true};
+        m.call.join = (struct coordinator_join){.group = "g",
+                                                .member = round == 0 ? "" : m.id,
+                                                .client_id = "client",
+                                                .client_host = "/h",
+                                                .protocol_type = "consumer",
+                                                .session_timeout_ms = 10000,
+                                                .rebalance_timeout_ms = 20000,
+                                                .protocols = range_protocol,
+                                                .n_protocols = 1,
+                                                .id_required = true};
         coordinator_join(w->c, w->now_ms, &m.call.join);
         if (round == 0) {
             assert_answer(&m.call, ERR_MEMBER_ID_REQUIRED);
@@ -277,10 +283,17 @@ static void a_group_does_not_wait_for_an_id_that_is_back(void **state)
     struct group_world *w = *state;
     struct member m[2] = {0};
     form(w, m, 1);
-    m[1].call.join = (struct coordinator_join){.group = "g", .member = "", .client_id = "client", .client_host = "/h",
-                                               .protocol_type = "consumer", .session_timeout_ms = 10000,
-                                               .rebalance_timeout_ms = 20000, .protocols = range_protocol,
-                                               .n_protocols = 1, .id_required = true, .uuid = uuid_from_random(3, 3)};
+    m[1].call.join = (struct coordinator_join){.group = "g",
+                                               .member = "",
+                                               .client_id = "client",
+                                               .client_host = "/h",
+                                               .protocol_type = "consumer",
+                                               .session_timeout_ms = 10000,
+                                               .rebalance_timeout_ms = 20000,
+                                               .protocols = range_protocol,
+                                               .n_protocols = 1,
+                                               .id_required = true,
+                                               .uuid = uuid_from_random(3, 3)};
     coordinator_join(w->c, w->now_ms, &m[1].call.join);
     assert_answer(&m[1].call, ERR_MEMBER_ID_REQUIRED);
     learn_id(&m[1]);
@@ -426,11 +439,19 @@ static void a_static_leader_that_knows_how_skips_the_assigning(void **state)
     send_static_join(w, &back.call, "", "i1");
     world_commit(w);
     call_reset(&back.call);
-    back.call.join = (struct coordinator_join){.group = "g", .member = "", .instance = "i1", .client_id = "client",
-                                               .client_host = "/h", .protocol_type = "consumer",
-                                               .session_timeout_ms = 10000, .rebalance_timeout_ms = 20000,
-                                               .protocols = range_protocol, .n_protocols = 1, .id_required = true,
-                                               .skip_assignment_known = true, .uuid = uuid_from_random(5, 5)};
+    back.call.join = (struct coordinator_join){.group = "g",
+                                               .member = "",
+                                               .instance = "i1",
+                                               .client_id = "client",
+                                               .client_host = "/h",
+                                               .protocol_type = "consumer",
+                                               .session_timeout_ms = 10000,
+                                               .rebalance_timeout_ms = 20000,
+                                               .protocols = range_protocol,
+                                               .n_protocols = 1,
+                                               .id_required = true,
+                                               .skip_assignment_known = true,
+                                               .uuid = uuid_from_random(5, 5)};
     coordinator_join(w->c, w->now_ms, &back.call.join);
     world_commit(w);
     assert_answer(&back.call, 0);
@@ -448,10 +469,17 @@ static void a_static_member_with_new_topics_makes_the_group_rebalance(void **sta
     struct member m = {0};
     struct member back = {0};
     form_static(w, &m);
-    back.call.join = (struct coordinator_join){.group = "g", .member = "", .instance = "i1", .client_id = "client",
-                                               .client_host = "/h", .protocol_type = "consumer",
-                                               .session_timeout_ms = 10000, .rebalance_timeout_ms = 20000,
-                                               .protocols = b, .n_protocols = 1, .uuid = uuid_from_random(5, 5)};
+    back.call.join = (struct coordinator_join){.group = "g",
+                                               .member = "",
+                                               .instance = "i1",
+                                               .client_id = "client",
+                                               .client_host = "/h",
+                                               .protocol_type = "consumer",
+                                               .session_timeout_ms = 10000,
+                                               .rebalance_timeout_ms = 20000,
+                                               .protocols = b,
+                                               .n_protocols = 1,
+                                               .uuid = uuid_from_random(5, 5)};
     coordinator_join(w->c, w->now_ms, &back.call.join);
     world_commit(w);
     assert_answer(&back.call, 0);
@@ -465,8 +493,8 @@ static void a_static_member_may_leave_by_its_instance_alone(void **state)
     struct group_world *w = *state;
     struct member m = {0};
     struct call leave = {0};
-    struct coordinator_leaver leavers[3] = {{.member = "", .instance = "i2"}, {.member = "", .instance = "i1"},
-                                            {.member = ""}};
+    struct coordinator_leaver leavers[3] = {
+        {.member = "", .instance = "i2"}, {.member = "", .instance = "i1"}, {.member = ""}};
     form_static(w, &m);
     leave.leave = (struct coordinator_leave){.group = "g", .members = leavers, .n_members = 3};
     coordinator_leave(w->c, w->now_ms, &leave.leave);
@@ -485,8 +513,12 @@ static void commits_are_fenced_by_generation_and_member(void **state)
     struct group_world *w = *state;
     struct member m[2] = {0};
     struct call call = {0};
-    struct coordinator_part part = {.topic = topic_uuid(1), .partition = 3, .offset = 42, .leader_epoch = 5,
-                                    .metadata = "note", .metadata_size = 4};
+    struct coordinator_part part = {.topic = topic_uuid(1),
+                                    .partition = 3,
+                                    .offset = 42,
+                                    .leader_epoch = 5,
+                                    .metadata = "note",
+                                    .metadata_size = 4};
     struct coordinator_part got = {.topic = topic_uuid(1), .partition = 3};
     form(w, m, 2);
     send_commit(w, &call, m[0].id, 1, &part);
@@ -528,8 +560,8 @@ static void anybody_commits_to_a_group_without_members(void **state)
     struct group_world *w = *state;
     struct call call = {0};
     struct coordinator_part part = {.topic = topic_uuid(1), .offset = 1};
-    struct coordinator_part big = {.topic = topic_uuid(1), .offset = 1, .metadata = w,
-                                   .metadata_size = GROUP_COMMIT_METADATA_MAX + 1};
+    struct coordinator_part big = {
+        .topic = topic_uuid(1), .offset = 1, .metadata = w, .metadata_size = GROUP_COMMIT_METADATA_MAX + 1};
     send_commit(w, &call, "someone", 3, &part);
     assert_answer(&call, ERR_ILLEGAL_GENERATION);
     send_commit(w, &call, "", -1, &part);
@@ -691,8 +723,8 @@ static void a_coordinator_that_dies_between_join_and_sync_leaves_the_generation_
     for (unsigned i = 0; i < 2; i++) {
         assignments[i] = (struct coordinator_assignment){.member = m[i].id, .data = "zz", .size = 2};
     }
-    m[0].call.sync = (struct coordinator_sync){.group = "g", .member = m[0].id, .generation = 1,
-                                               .assignments = assignments, .n_assignments = 2};
+    m[0].call.sync = (struct coordinator_sync){
+        .group = "g", .member = m[0].id, .generation = 1, .assignments = assignments, .n_assignments = 2};
     coordinator_sync(w->c, w->now_ms, &m[0].call.sync);
     world_commit(w);
     assert_answer(&m[0].call, 0);
@@ -712,7 +744,7 @@ static void whatever_waits_at_step_down_is_told_to_look_elsewhere(void **state)
     form(w, m, 2);
     send_commit(w, &commit, m[0].id, 1, &part);
     send_fetch(w, &fetch, &got);
-    send_join(w, &m[2].call, "");      /* parked: the others have not rejoined */
+    send_join(w, &m[2].call, ""); /* parked: the others have not rejoined */
     coordinator_step_down(w->c);
     assert_answer(&commit, ERR_NOT_COORDINATOR);
     assert_answer(&fetch, ERR_NOT_COORDINATOR);
@@ -771,9 +803,15 @@ static void bad_requests_are_refused(void **state)
     struct call call = {0};
     struct coordinator_part part = {.topic = topic_uuid(1), .offset = 1};
     char name[GROUP_NAME_MAX + 2];
-    struct coordinator_join good = {.group = "g", .member = "", .client_id = "c", .client_host = "/h",
-                                    .protocol_type = "consumer", .session_timeout_ms = 10000,
-                                    .rebalance_timeout_ms = 20000, .protocols = range_protocol, .n_protocols = 1};
+    struct coordinator_join good = {.group = "g",
+                                    .member = "",
+                                    .client_id = "c",
+                                    .client_host = "/h",
+                                    .protocol_type = "consumer",
+                                    .session_timeout_ms = 10000,
+                                    .rebalance_timeout_ms = 20000,
+                                    .protocols = range_protocol,
+                                    .n_protocols = 1};
     memset(name, 'x', sizeof name - 1);
     name[sizeof name - 1] = '\0';
     m.call.join = good;
@@ -804,7 +842,8 @@ static void bad_requests_are_refused(void **state)
     assert_answer(&m.call, ERR_UNKNOWN_MEMBER);
     send_sync(w, &m.call, "who", 1);
     assert_answer(&m.call, ERR_UNKNOWN_MEMBER);
-    call.commit = (struct coordinator_commit){.group = "", .member = "", .generation = -1, .parts = &part, .n_parts = 1};
+    call.commit =
+        (struct coordinator_commit){.group = "", .member = "", .generation = -1, .parts = &part, .n_parts = 1};
     coordinator_commit(w->c, w->now_ms, &call.commit);
     assert_answer(&call, ERR_INVALID_GROUP);
     call_reset(&call);

@@ -1,7 +1,7 @@
 /* Many consumers in a few groups, a log that is slow, coordinators that die between any two steps; seeded. Always:
  * a partition has one owner in a generation, and a generation is given out once; what was answered as committed is in
- * the log, and offsets go forward (each owner goes on where the group stands, so a zombie's commit would go back). At the
- * end, after quiet time, the group is stable with all who live, and every partition is owned.
+ * the log, and offsets go forward (each owner goes on where the group stands, so a zombie's commit would go back). At
+ * the end, after quiet time, the group is stable with all who live, and every partition is owned.
  *
  *   test_group_model [first seed [seeds [steps]]] */
 #include "tests/unit/fsm/group_world.h"
@@ -32,11 +32,11 @@ struct consumer {
     unsigned number;
     enum phase phase;
     bool is_static;
-    bool stuck;        /* alive, but does nothing: a long pause */
-    bool rejoin;       /* was told of a rebalance */
-    bool leaves;       /* its call is a leave */
-    bool answered;     /* its call has an answer to be looked at */
-    bool abandoned;    /* what comes back was meant for a process that is gone */
+    bool stuck;     /* alive, but does nothing: a long pause */
+    bool rejoin;    /* was told of a rebalance */
+    bool leaves;    /* its call is a leave */
+    bool answered;  /* its call has an answer to be looked at */
+    bool abandoned; /* what comes back was meant for a process that is gone */
     bool commit_open;
     bool commit_delayed; /* on its way: what it says may be history when it arrives */
     char commit_id[400];
@@ -53,7 +53,7 @@ struct model {
     struct group_world world;
     uint64_t random;
     uint64_t uuids;
-    uint32_t pace_ms;  /* time between steps, by seed: from busy to sleepy */
+    uint32_t pace_ms;   /* time between steps, by seed: from busy to sleepy */
     uint32_t disturbed; /* a thousandth of the steps */
     struct consumer consumers[CONSUMERS];
     /* oracles */
@@ -143,8 +143,8 @@ static void join(struct model *m, struct consumer *k)
     static const char topics[] = "\0\0\0\0\0\1\0\1a\0\0\0\0";
     struct group_world *w = &m->world;
     struct call *call = fresh_call(k);
-    k->protocols[0] = (struct coordinator_protocol){.name = below(m, 4) == 0 ? "sticky" : "range", .metadata = topics,
-                                                    .size = below(m, 6) == 0 ? 12 : 13};
+    k->protocols[0] = (struct coordinator_protocol){
+        .name = below(m, 4) == 0 ? "sticky" : "range", .metadata = topics, .size = below(m, 6) == 0 ? 12 : 13};
     k->protocols[1] = (struct coordinator_protocol){.name = "common", .metadata = topics, .size = 13};
     call->join = (struct coordinator_join){
         .group = "g",
@@ -180,8 +180,8 @@ static void assign(struct model *m, struct consumer *k, struct coordinator_join 
                 k->assigned[i][size++] = (uint8_t)p;
             }
         }
-        k->assignments[i] = (struct coordinator_assignment){.member = j->members[i].id->data, .data = k->assigned[i],
-                                                            .size = size};
+        k->assignments[i] =
+            (struct coordinator_assignment){.member = j->members[i].id->data, .data = k->assigned[i], .size = size};
     }
     s->assignments = k->assignments;
     s->n_assignments = j->n_members < CONSUMERS ? j->n_members : CONSUMERS;
@@ -194,8 +194,8 @@ static void sync_up(struct model *m, struct consumer *k)
     bool leads = joined.join.n_members > 0 && !joined.join.skip_assignment;
     call->answers = 0;
     k->answered = false;
-    call->sync = (struct coordinator_sync){.group = "g", .member = k->id, .generation = k->generation,
-                                           .instance = k->is_static ? k->instance : NULL};
+    call->sync = (struct coordinator_sync){
+        .group = "g", .member = k->id, .generation = k->generation, .instance = k->is_static ? k->instance : NULL};
     if (leads) {
         assign(m, k, &joined.join, &call->sync);
     }
@@ -304,8 +304,8 @@ static void look(struct model *m, struct consumer *k)
 static void heartbeat(struct model *m, struct consumer *k)
 {
     struct call *call = fresh_call(k);
-    call->heartbeat = (struct coordinator_heartbeat){.group = "g", .member = k->id, .generation = k->generation,
-                                                     .instance = k->is_static ? k->instance : NULL};
+    call->heartbeat = (struct coordinator_heartbeat){
+        .group = "g", .member = k->id, .generation = k->generation, .instance = k->is_static ? k->instance : NULL};
     coordinator_heartbeat(m->world.c, m->world.now_ms, &call->heartbeat);
 }
 
@@ -331,9 +331,13 @@ static void commit(struct model *m, struct consumer *k)
     k->position[p] += 1 + below(m, 5);
     k->commit_part = (struct coordinator_part){.topic = topic_uuid(0), .partition = p, .offset = k->position[p]};
     memcpy(k->commit_id, k->id, sizeof k->commit_id);
-    k->commit.commit = (struct coordinator_commit){.group = "g", .member = k->commit_id, .generation = k->generation,
-                                                   .instance = k->is_static ? k->instance : NULL, .retention_ms = -1,
-                                                   .parts = &k->commit_part, .n_parts = 1};
+    k->commit.commit = (struct coordinator_commit){.group = "g",
+                                                   .member = k->commit_id,
+                                                   .generation = k->generation,
+                                                   .instance = k->is_static ? k->instance : NULL,
+                                                   .retention_ms = -1,
+                                                   .parts = &k->commit_part,
+                                                   .n_parts = 1};
     k->commit.answered = commit_answered;
     k->commit.owner = k;
     k->commit_open = true;
@@ -538,9 +542,10 @@ static void consumers_come_and_go_while_coordinators_die(void **state)
         }
         run(seed, totals);
     }
-    print_message("%lu seeds: %llu commits, %llu generations, %llu changes of leaders, %llu commits fenced when applied\n",
-                  seeds, (unsigned long long)totals[0], (unsigned long long)totals[1], (unsigned long long)totals[2],
-                  (unsigned long long)totals[3]);
+    print_message(
+        "%lu seeds: %llu commits, %llu generations, %llu changes of leaders, %llu commits fenced when applied\n", seeds,
+        (unsigned long long)totals[0], (unsigned long long)totals[1], (unsigned long long)totals[2],
+        (unsigned long long)totals[3]);
     assert_true(totals[0] > 0 && totals[1] > 0);
 }
 
