@@ -281,8 +281,9 @@ static void look(struct model *m, struct consumer *k)
         for (uint32_t i = 0; i < k->n_partitions; i++) {
             k->position[k->partitions[i]] = k->parts[i].offset < 0 ? 0 : k->parts[i].offset;
         }
-        /* A consumer that only asked again within its generation knows of its own commit that is still on its way. */
-        if (k->commit_open && k->commit.commit.generation == k->generation &&
+        /* A consumer that only asked again within its generation knows of its own last commit, which the answer may not
+         * have seen. */
+        if (k->commit.commit.generation == k->generation && strcmp(k->commit_id, k->id) == 0 &&
             k->position[k->commit_part.partition] < k->commit_part.offset) {
             k->position[k->commit_part.partition] = k->commit_part.offset;
         }
