@@ -8,6 +8,7 @@
 
 #include "tests/sim/cluster_internal.h"
 
+#define SLOW_SYNC_MAX_NS (500 * SIM_MS)
 #define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
 #define IDLE_LIMIT_NS (15 * SIM_S)     /* from the workload's end until nothing is outstanding */
 #define CONVERGE_LIMIT_NS (15 * SIM_S) /* until all replicas are equal */
@@ -309,6 +310,11 @@ static void safety(struct cluster *c)
     sim_swarm_draw(&knobs, c->params->seed, c->n, begin, heal_at);
     if (draw(c, 0, 1) == 0) {
         knobs.node_mask = (1ull << (c->n + c->n_machines)) - 1;
+    }
+    /* A sync takes half a second at most: with more, a start alone can outlast the run. */
+    uint64_t slow_max = SLOW_SYNC_MAX_NS / sim_world_knobs(c->world)->disk.sync_max_ns;
+    if (knobs.slow_disk_factor_max > slow_max) {
+        knobs.slow_disk_factor_max = (uint32_t)slow_max;
     }
     choose_faults(c, &knobs);
     sim_swarm_describe(&knobs, text, sizeof text);
