@@ -22,7 +22,8 @@ struct seen_entry {
 };
 
 struct committed {
-    uint64_t term;
+    uint64_t term;      /* of the entry */
+    uint64_t commit_term; /* in which it was committed: that of the replica which showed it first */
     const struct seen_entry *entry;
 };
 

@@ -292,6 +292,7 @@ static void follow_commit(struct oracle *o, struct seen_replica *r, const struct
             assert(i == all->n_committed + 1);
             all->committed = grow(all->committed, &all->capacity, i, sizeof *all->committed);
             all->committed[i].term = r->terms[i];
+            all->committed[i].commit_term = core_term(g->core);
             all->committed[i].entry = note_entry(o, r, i, r->terms[i], UINT64_MAX, wal_cached(g->wal, i));
             all->n_committed = i;
             o->counts.committed++;
@@ -326,8 +327,12 @@ static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t term)
     o->counts.elections++;
     o->counts.leader_changes += g->n_leaders > 1;
     oracle_trace(o, "oracle: n%" PRIu64 " leads group %" PRIu64 " in term %" PRIu64, r->key.node + 1, g->id, term);
-    /* Leader completeness: what was committed in earlier terms is in the log of this one's leader. */
-    for (uint64_t i = 1; i <= g->n_committed && g->committed[i].term < term; i++) {
+    /* Leader completeness: what was committed in earlier terms is in the log of this one's leader (Raft 5.4: the term of
+     * the commit counts, not that of the entry; a leader that was paused on its way may show itself late). */
+    for (uint64_t i = 1; i <= g->n_committed; i++) {
+        if (g->committed[i].commit_term >= term) {
+            continue;
+        }
         if (i > r->last || r->terms[i] != g->committed[i].term) {
             oracle_violation(o, "leader completeness: group %" PRIu64 ": node %" PRIu64 " leads in term %" PRIu64
                              " without the committed entry %" PRIu64 ".%" PRIu64 " (its log ends at %" PRIu64 ")",
