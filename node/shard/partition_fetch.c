@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "node/shard/shard_internal.h"
+#include "proto/base/mutant.h"
 
 static void fetch_try(struct partition *p, struct partition_fetch *fetch);
 
@@ -64,7 +65,8 @@ static void fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
         struct entry *entry = read->entries[i];
         struct record_batch_header batch;
         if (entry->kind == ENTRY_BATCH && record_batch_peek(entry->data, entry->length, &batch) == 0 &&
-            record_batch_offset_next(&batch) > fetch->offset && record_batch_offset_next(&batch) <= high_watermark) {
+            record_batch_offset_next(&batch) > fetch->offset &&
+            (record_batch_offset_next(&batch) <= high_watermark || MUTANT(SERVE_ABOVE_HIGH_WATERMARK))) {
             read->entries[n++] = entry;
             fetch->bytes += entry->length;
         } else {
@@ -113,14 +115,15 @@ static void fetch_try(struct partition *p, struct partition_fetch *fetch)
 {
     int64_t high_watermark = partition_fsm_high_watermark(p->fsm);
     int rv = partition_check_leading(p);
-    if (rv != 0) {
+    if (rv != 0 && !MUTANT(FETCH_FROM_FOLLOWER)) {
         fetch_finish(fetch, rv);
         return;
     }
     /* After a stall another leader may have been elected: nothing is said before a quorum has confirmed this one. An
      * offset out of range makes consumers reset, so it is never said on this replica's word alone. */
     if (!fetch->confirmed && (!group_confirmed(p->group) || fetch->offset > high_watermark ||
-                              fetch->offset < partition_fsm_log_start(p->fsm))) {
+                              fetch->offset < partition_fsm_log_start(p->fsm)) &&
+        !MUTANT(OUT_OF_RANGE_WITHOUT_BARRIER) && !MUTANT(FETCH_FROM_FOLLOWER)) {
         fetch_confirm(p, fetch);
         return;
     }
@@ -278,6 +281,10 @@ void partition_list_offsets_run(struct shard *shard, struct shard_op *op)
     rv = partition_check_leading(p);
     if (rv == 0) {
         list->barrier.done = list_confirmed;
+        if (MUTANT(LIST_OFFSETS_WITHOUT_BARRIER)) {
+            list_confirmed(&list->barrier, 0);
+            return;
+        }
         rv = group_barrier(p->group, &list->barrier);
     }
     if (rv != 0) {

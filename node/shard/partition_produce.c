@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "node/shard/shard_internal.h"
+#include "proto/base/mutant.h"
 
 static void finish(struct partition_produce *produce, int error)
 {
@@ -92,6 +93,10 @@ static void judged(struct partition *p, struct partition_produce *produce, bool 
         return;
     case PARTITION_DUPLICATE_INFLIGHT:
         p->shard->stats.duplicates++;
+        if (MUTANT(ACK_DUPLICATE_IN_FLIGHT)) {
+            finish(produce, 0);
+            return;
+        }
         list_push_back(&p->duplicates, &produce->link);
         return;
     case PARTITION_OUT_OF_ORDER:
