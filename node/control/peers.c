@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/control/control_internal.h"
+#include "proto/base/mutant.h"
 
 struct control_peer *control_peers_find(const struct control *c, uint32_t node)
 {
@@ -73,7 +74,7 @@ static int admit_formed(struct control *c, const struct transport_identity *peer
     char told[UUID_TEXT_SIZE];
 
     if (control_peers_known_disk(c, peer->node, &disk_id)) {
-        if (!uuid_equal(&disk_id, &peer->disk_id)) {
+        if (!uuid_equal(&disk_id, &peer->disk_id) && !MUTANT(RESUME_AFTER_WIPE)) {
             snprintf(text, ERRMSG_SIZE,
                      "node %u is known with disk %s, this is %s: its data directory was emptied or replaced; bring the "
                      "old one back, or start with a new node id",

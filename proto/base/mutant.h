@@ -27,7 +27,6 @@
     X(DIRECTORY_NOT_SYNCED, "recovery's fresh file gets a name that is not durable")                                   \
     X(FILE_NAME_NOT_SYNCED, "the next log file is written to under a name that is not durable")                        \
     X(COPY_TRUNCATES, "at recovery an entry carried forward ends the log behind it, as an appended one does")          \
-    X(CARRY_COPIES_REPLACED, "an entry that was replaced while it was carried forward is written all the same")        \
     X(RECYCLE_BEFORE_DROP, "a file is recycled before it is durable that nothing in it counts any more")               \
     X(REPLAY_KEEPS_REPLACED, "at recovery an entry that replaced another leaves those behind it in the log")           \
     /* raft/core, raft/group: the protocol */                                                                          \

@@ -42,7 +42,7 @@ static void clamp_pending(struct core *core, const struct core_write *write)
         struct core_pending_write *pending = write_at(core, i);
         if (write->install != NULL) {
             pending->last = 0;
-        } else if (write->n > 0 && pending->last >= write->first) {
+        } else if (write->n > 0 && pending->last >= write->first && !MUTANT(STALE_COMPLETION)) {
             pending->last = write->first - 1;
         }
     }

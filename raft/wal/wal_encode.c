@@ -277,7 +277,7 @@ static void encode_copy(struct encoder *e, struct wal_copy *copy, uint32_t i)
     uint64_t position = e->position;
 
     move->to_slot = WAL_AT_NONE;
-    if (item == NULL || ((item->file != copy->slot || item->position != move->from) && !MUTANT(CARRY_COPIES_REPLACED))) {
+    if (item == NULL || item->file != copy->slot || item->position != move->from) {
         return; /* replaced or trimmed since it was read */
     }
     encode_entry(e, WAL_COPY, g, entry);

@@ -76,6 +76,16 @@ static void placed_grow(struct world *w)
     free(old);
 }
 
+/* Rule 16, where it is not switched off to show what follows: its harm takes a plot, the step itself is seen at once. */
+static void check_change(struct world *w, struct replica *r, const struct entry *e)
+{
+    if (e->kind == ENTRY_CHANGE && e->index > 1 && core_role(r->core) == CORE_LEADER && e->term == core_term(r->core) &&
+        core_term_at(r->core, core_commit(r->core)) != e->term && !OFF(w, 16)) {
+        violate(w, "replica %llu changes the members in entry %llu with nothing of its term %llu committed",
+                (unsigned long long)r->id, (unsigned long long)e->index, (unsigned long long)e->term);
+    }
+}
+
 /* Log matching: an (index, term) is the same entry with the same predecessor everywhere. */
 void check_placed(struct world *w, struct replica *r, const struct core_write *write)
 {
@@ -101,6 +111,11 @@ void check_placed(struct world *w, struct replica *r, const struct core_write *w
     for (size_t i = 0; i < write->n; i++) {
         const struct entry *e = write->entries[i];
         struct placed *p;
+        check_change(w, r, e);
+        if (e->term > core_term(r->core)) {
+            violate(w, "replica %llu in term %llu takes entry %llu of term %llu", (unsigned long long)r->id,
+                    (unsigned long long)core_term(r->core), (unsigned long long)e->index, (unsigned long long)e->term);
+        }
         if (w->placed_n * 2 >= w->placed_size) {
             placed_grow(w);
         }

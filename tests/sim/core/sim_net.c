@@ -1,6 +1,7 @@
 /* A network that loses, doubles, delays, reorders and splits. */
 #include <stdlib.h>
 
+#include "proto/base/mutant.h"
 #include "tests/sim/core/sim.h"
 
 static struct simmsg *simmsg_new(const struct core_message *m, size_t n)
@@ -91,7 +92,7 @@ void net_resolve(struct world *w, struct replica *r, struct simmsg *message)
     for (uint32_t i = 0; i < a->n; i++) {
         uint64_t index = a->prev_index + 1 + i;
         struct entry *e = simlog_at(&r->mem, index);
-        if (e == NULL || (e->term != core_append_term_at(a, index) && !OFF(w, 3))) {
+        if (e == NULL || (e->term != core_append_term_at(a, index) && !OFF(w, 3) && !MUTANT(LATER_TERM_UNDER_EARLIER))) {
             simmsg_free(message);
             return;
         }
