@@ -52,11 +52,18 @@ static int on_send(void *data, uint32_t node, bool urgent, uint64_t group, const
                    struct entry *const *entries, size_t n)
 {
     struct control *c = data;
+    uint8_t rest[GROUP_MESSAGE_MAX];
+    size_t rest_size;
+    int rv;
     if (c->transport == NULL || c->refused) {
         return ERR_CLOSED;
     }
-    return transport_send(c->transport, node, urgent ? TRANSPORT_URGENT : TRANSPORT_DATA, group, header, size, entries,
-                          n);
+    rv = transport_send(c->transport, node, urgent ? TRANSPORT_URGENT : TRANSPORT_DATA, group, header, size, entries, n);
+    if (rv == ERR_BUSY && n > 0 && group_message_strip(header, size, rest, &rest_size) == 0) {
+        int told = transport_send(c->transport, node, TRANSPORT_URGENT, group, rest, rest_size, NULL, 0);
+        (void)told; /* a heartbeat that is lost as well is repeated as well */
+    }
+    return rv;
 }
 
 static void on_leader(void *data, uint64_t group, uint64_t term, uint32_t node)

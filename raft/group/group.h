@@ -169,6 +169,12 @@ void *group_data(const struct group *g);
 const struct core_config *group_config(const struct group *g);
 struct core *group_core(struct group *g); /* for status, catch-up state and the simulator's oracles: read only */
 
+/* For the owner of the links, when the lane for entries is full: what remains of an AppendEntries without its entries. It
+ * still tells the follower that its leader lives, and asks whether the logs meet here; both must not wait behind the
+ * entries of all groups on a slow way. @out holds GROUP_MESSAGE_MAX bytes. Errors: ERR_INVALID another message. */
+#define GROUP_MESSAGE_MAX CORE_MESSAGE_ENCODED_MAX
+int group_message_strip(const uint8_t *header, size_t size, uint8_t *out, size_t *out_size) MUST_USE;
+
 /* Node of a member address "node.replica"; 0 when malformed. */
 uint32_t group_address_node(const char *address);
 

@@ -355,3 +355,18 @@ void group_send(struct core *core, const struct core_message *message)
     }
     emit(g, peer, message, NULL, 0);
 }
+
+int group_message_strip(const uint8_t *header, size_t size, uint8_t *out, size_t *out_size)
+{
+    struct core_message m;
+
+    if (core_message_decode(header, size, &m) != 0 || m.type != CORE_APPEND) {
+        return ERR_INVALID;
+    }
+    m.append.n = 0;
+    m.append.n_runs = 0;
+    if (m.append.commit > m.append.prev_index) {
+        m.append.commit = m.append.prev_index;
+    }
+    return core_message_encode(&m, out, GROUP_MESSAGE_MAX, out_size);
+}
