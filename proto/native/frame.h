@@ -94,6 +94,8 @@ void frame_reader_close(struct frame_reader *r);
  * took would know no bounds. The place stays valid until the next call on @r; calling again without a
  * commit between is allowed. Errors: ERR_NOMEM (not sticky), or the sticky error. */
 int frame_reader_alloc(struct frame_reader *r, uint8_t **base, size_t *length) MUST_USE;
+/* Whether frame_reader_alloc() would do without new memory: it may be read on where memory is short. */
+bool frame_reader_has_room(const struct frame_reader *r);
 /* @n bytes have arrived where frame_reader_alloc said; 0 is allowed. */
 void frame_reader_commit(struct frame_reader *r, size_t n);
 /* The next complete frame, if there is one; false: more bytes are needed, or frame_reader_error() is set. @frame is

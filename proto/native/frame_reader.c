@@ -56,6 +56,20 @@ static int make_room(struct frame_reader *r, size_t size)
     return 0;
 }
 
+/* Of an unknown frame, its header and a read worth its system call. */
+static size_t wanted(const struct frame_reader *r)
+{
+    return r->frame_bytes != 0 ? r->frame_bytes : r->end - r->begin + FRAME_READ_ROOM_MIN;
+}
+
+bool frame_reader_has_room(const struct frame_reader *r)
+{
+    if (r->buf == NULL) {
+        return false;
+    }
+    return wanted(r) <= r->buf->capacity - r->begin || (wanted(r) <= r->buf->capacity && sole_owner(r->buf));
+}
+
 int frame_reader_alloc(struct frame_reader *r, uint8_t **base, size_t *length)
 {
     size_t held = r->end - r->begin;
@@ -66,8 +80,7 @@ int frame_reader_alloc(struct frame_reader *r, uint8_t **base, size_t *length)
         return r->err;
     }
     assert(r->frame_bytes != 0 ? held < r->frame_bytes : held < FRAME_HEADER_SIZE);
-    /* Of an unknown frame, its header and a read worth its system call. */
-    want = r->frame_bytes != 0 ? r->frame_bytes : held + FRAME_READ_ROOM_MIN;
+    want = wanted(r);
     if (r->buf == NULL || want > r->buf->capacity - r->begin) {
         rv = make_room(r, want);
         if (rv != 0) {
