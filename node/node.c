@@ -12,6 +12,7 @@ struct node {
     struct conns *conns;
     struct control *control;
     struct service *service;
+    unsigned stopping; /* parts that have not come to their end */
     char addresses[METADATA_LISTENERS_MAX][ENV_ADDRESS_MAX];
     void (*closed)(void *data);
     void *closed_data;
@@ -75,9 +76,7 @@ int node_open(const struct node_params *params, struct node **out, char *errmsg)
     }
     n->service = service_new(n->env, n->control, params->version);
     if (n->service == NULL) {
-        control_abandon(n->control);
-        rv = ERR_NOMEM;
-        goto err_after_conns;
+        env_fatal(n->env, "out of memory"); /* the shards run already */
     }
     conns_serve(n->conns, n->service);
     free(control_params);
@@ -100,28 +99,31 @@ void node_on_refused(struct node *n, void (*cb)(void *data, int err, const char 
 
 /* ---- stop: doors first, so that nobody waits for what will not come; then leaderships; then the logs ------------------- */
 
-static void control_closed(void *data)
+static void part_closed(void *data)
 {
     struct node *n = data;
     void (*closed)(void *data) = n->closed;
     void *closed_data = n->closed_data;
+    n->stopping--;
+    if (n->stopping > 0) {
+        return;
+    }
     service_free(n->service);
     buf_pool_free(n->pool);
     free(n);
     closed(closed_data);
 }
 
-static void conns_closed(void *data)
-{
-    struct node *n = data;
-    control_close(n->control, control_closed, n);
-}
-
-/* Clients are served (and told of the new leaders) while leaderships move. */
+/* Clients are served (and told of the new leaders) while leaderships move. Then nobody waits for requests to end by
+ * themselves, which without a quorum takes as long as clients wish: the ends of the service, the groups and the calls end
+ * them, and closed connections go when the last of theirs has. */
 static void handed_over(void *data)
 {
     struct node *n = data;
-    conns_close(n->conns, conns_closed, n);
+    n->stopping = 2;
+    conns_close(n->conns, part_closed, n);
+    service_end(n->service);
+    control_close(n->control, part_closed, n);
 }
 
 void node_stop(struct node *n, uint32_t limit_ms, void (*closed)(void *data), void *data)
@@ -134,6 +136,7 @@ void node_stop(struct node *n, uint32_t limit_ms, void (*closed)(void *data), vo
 
 void node_abandon(struct node *n)
 {
+    service_abandon(n->service);
     conns_abandon(n->conns);
     control_abandon(n->control);
     service_free(n->service);

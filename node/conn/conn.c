@@ -15,6 +15,7 @@ struct conns *conns_new(const struct conns_params *params)
     c->params = *params;
     c->env = params->env;
     list_init(&c->open);
+    list_init(&c->ended);
     list_init(&c->dirty);
     list_init(&c->paused);
     timer_init(&c->sweep, conn_sweep);
@@ -90,7 +91,9 @@ void conns_close(struct conns *c, void (*closed)(void *data), void *data)
     c->n_listeners = 0;
     list_for_each_safe(pos, &c->open)
     {
-        conn_close(list_entry(pos, struct conn, link), NULL);
+        struct conn *conn = list_entry(pos, struct conn, link);
+        conn_flush(conn); /* what is answered already may still leave */
+        conn_close(conn, NULL);
     }
     c->ending++; /* the message is inside of @c: it holds the memory like a connection does */
     c->close_message.run = close_later;
@@ -99,9 +102,12 @@ void conns_close(struct conns *c, void (*closed)(void *data), void *data)
 
 void conns_abandon(struct conns *c)
 {
-    list_for_each_safe(pos, &c->open)
-    {
-        conn_free(list_entry(pos, struct conn, link));
+    struct list *pos;
+    list_splice_back(&c->open, &c->ended);
+    while ((pos = list_pop_front(&c->open)) != NULL) {
+        struct conn *conn = list_entry(pos, struct conn, link);
+        native_session_abandon(&conn->session);
+        conn_free(conn);
     }
     env_hook_remove(&c->hook);
     env_timer_stop(c->env, &c->sweep);

@@ -13,10 +13,10 @@
 
 struct conns;
 
-#define CONN_OUT_MAX_BYTES (16u << 20)    /* answers queued for a client that does not read: it is read no further */
-#define CONN_PAYLOAD_MAX_BYTES (32u << 20) /* raw bytes of one request */
-#define CONN_STALL_TIMEOUT_MS 30000        /* a frame that was begun and does not go on: half-open or hostile */
-#define CONN_SWEEP_MS 5000
+#define CONN_STALL_TIMEOUT_MS 30000     /* a frame that was begun and does not go on: half-open or hostile */
+#define CONN_STALL_SHORT_TIMEOUT_MS 3000 /* the same where memory is short: what it holds is wanted by others */
+#define CONN_TRIM_MS 5000                /* without bytes: its buffer is given back */
+#define CONN_SWEEP_MS 1000
 
 struct conn_listener_params {
     char name[32];
@@ -41,7 +41,7 @@ const char *conns_address(const struct conns *c, uint32_t i); /* as bound */
 void conns_serve(struct conns *c, struct service *service);
 /* No new connections; open ones end. @closed when none is left. */
 void conns_close(struct conns *c, void (*closed)(void *data), void *data);
-void conns_abandon(struct conns *c);
+void conns_abandon(struct conns *c); /* between service_abandon() and service_free() */
 
 struct conns_stats {
     uint32_t open;

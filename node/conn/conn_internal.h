@@ -19,12 +19,14 @@ struct conns {
     struct conn_listener listeners[METADATA_LISTENERS_MAX];
     uint32_t n_listeners;
     struct list open;
+    struct list ended; /* closed and not yet freed */
     struct list dirty;  /* connections with answers to send or frames to go on with */
     struct list paused; /* not read for the memory budget */
     struct env_hook hook;
     struct timer sweep;
     struct conns_stats stats;
-    uint32_t ending; /* closed and not yet freed */
+    uint32_t ending; /* length of @ended, and one for the message under way */
+    bool refusing;   /* that the limit is reached was said */
     bool closing;
     void (*closed)(void *data);
     void *closed_data;
@@ -43,11 +45,11 @@ struct conn {
     struct list paused;
     struct list out;      /* struct native_response, not yet given to the socket */
     struct list writing;  /* those of the write under way */
-    size_t out_bytes;     /* of both */
     struct env_write write;
     struct iovec iov[CONN_BATCH_IOV];
     bool write_busy;
     bool reading;
+    bool doomed;        /* there was no memory for an answer */
     bool closed;        /* by us; memory goes when socket and session are done with it */
     bool socket_gone;
     bool session_idle;
@@ -58,6 +60,7 @@ struct conn {
 };
 
 void conn_accept(struct env_listener *listener, void *data, struct env_conn *socket);
+void conn_flush(struct conn *conn);
 void conn_turn(struct env_hook *hook);
 void conn_sweep(struct timer *timer);
 /* @reason NULL: no log line (ordinary end). */

@@ -62,6 +62,7 @@ void conn_close(struct conn *conn, const char *reason)
 {
     struct conns *c = conn->conns;
     char quoted[ERRMSG_SIZE];
+    char client[2 * sizeof conn->session.client];
 
     if (conn->closed) {
         return;
@@ -69,10 +70,11 @@ void conn_close(struct conn *conn, const char *reason)
     conn->closed = true;
     if (reason != NULL) {
         log_event(c->env->logger, LOG_WARN, "client_closed", "peer=%s client=%s reason=%s",
-                  env_conn_peer(c->env, conn->socket), conn->session.client[0] == '\0' ? "-" : conn->session.client,
+                  env_conn_peer(c->env, conn->socket), log_quote(client, sizeof client, conn->session.client),
                   log_quote(quoted, sizeof quoted, reason));
     }
     list_remove(&conn->link);
+    list_push_back(&c->ended, &conn->link);
     list_remove(&conn->dirty);
     list_remove(&conn->paused);
     c->stats.open--;
@@ -88,10 +90,17 @@ static bool over_budget(const struct conns *c)
     return buf_pool_bytes_out(c->params.pool) > c->params.memory_max_bytes;
 }
 
+/* Memory is short, and reading on would take some. Who stands inside a frame and has the room for it goes on: he holds that
+ * room until the frame is whole, so many of them waiting for each other would wait for ever. */
+static bool starved(const struct conn *conn)
+{
+    return over_budget(conn->conns) && !frame_reader_has_room(&conn->reader);
+}
+
 /* Its own backlog: it sends more than it reads the answers of. */
 static bool backlogged(const struct conn *conn)
 {
-    return conn->out_bytes > CONN_OUT_MAX_BYTES || conn->session.requests >= NATIVE_REQUESTS_MAX;
+    return conn->session.out_bytes > NATIVE_OUT_MAX_BYTES || conn->session.requests >= NATIVE_REQUESTS_MAX;
 }
 
 /* Give the session what is complete, unless it has enough on its hands. */
@@ -106,9 +115,8 @@ static void feed_session(struct conn *conn)
         errmsg[0] = '\0';
         rv = native_session_receive(&conn->session, &frame, errmsg);
         if (rv != 0) {
-            conn->conns->stats.malformed++;
-            snprintf(reason, sizeof reason, "malformed: %s", errmsg);
-            conn_close(conn, reason);
+            conn->conns->stats.malformed += rv == ERR_MALFORMED;
+            conn_close(conn, errmsg);
             return;
         }
     }
@@ -140,7 +148,7 @@ static void on_alloc(struct env_conn *socket, void *data, uint8_t **base, size_t
     if (conn->closed) {
         return;
     }
-    if (backlogged(conn) || over_budget(conn->conns)) {
+    if (backlogged(conn) || starved(conn)) {
         conn->reading = false;
         conn->conns->stats.paused++;
         if (list_empty(&conn->paused)) {
@@ -180,8 +188,12 @@ static const struct env_conn_callbacks conn_callbacks = {
 static void session_send(struct native_session *session, struct native_response *r)
 {
     struct conn *conn = container_of(session, struct conn, session);
-    conn->out_bytes += r->bytes;
-    list_push_back(&conn->out, &r->link);
+    if (r == NULL) {
+        conn->doomed = true;
+    } else {
+        session->out_bytes += r->bytes;
+        list_push_back(&conn->out, &r->link);
+    }
     mark_dirty(conn);
 }
 
@@ -197,7 +209,7 @@ static void written(struct env_write *write, int status)
             list_push_front(&conn->out, &r->link);
             continue;
         }
-        conn->out_bytes -= r->bytes;
+        conn->session.out_bytes -= r->bytes;
         conn->conns->stats.bytes_out += status == 0 ? r->bytes : 0;
         native_response_release(r);
     }
@@ -213,7 +225,7 @@ static void written(struct env_write *write, int status)
 }
 
 /* Gather the answers of this turn into one write. */
-static void flush(struct conn *conn)
+void conn_flush(struct conn *conn)
 {
     uint32_t n = 0;
     struct list *pos;
@@ -242,9 +254,14 @@ static void go_on(struct conn *conn)
     if (conn->closed) {
         return;
     }
+    if (conn->doomed) {
+        conn_close(conn, "out of memory for an answer");
+        return;
+    }
     feed_session(conn); /* frames that stood complete while there was a backlog */
-    if (!conn->closed && !conn->reading && !backlogged(conn) && !over_budget(conn->conns)) {
+    if (!conn->closed && !conn->reading && !backlogged(conn) && !starved(conn)) {
         conn->reading = true;
+        conn->last_ms = env_now_ms(conn->conns->env); /* that nothing came was not its doing */
         list_remove(&conn->paused);
         env_conn_read_start(conn->conns->env, conn->socket, &conn_callbacks, conn);
     }
@@ -260,7 +277,7 @@ void conn_turn(struct env_hook *hook)
     list_splice_back(&dirty, &c->dirty);
     while ((pos = list_pop_front(&dirty)) != NULL) {
         struct conn *conn = list_entry(pos, struct conn, dirty);
-        flush(conn);
+        conn_flush(conn);
         go_on(conn);
     }
     if (!list_empty(&c->paused) && !over_budget(c)) {
@@ -275,17 +292,18 @@ void conn_sweep(struct timer *timer)
 {
     struct conns *c = container_of(timer, struct conns, sweep);
     uint64_t now_ms = env_now_ms(c->env);
+    uint64_t stall_ms = over_budget(c) ? CONN_STALL_SHORT_TIMEOUT_MS : CONN_STALL_TIMEOUT_MS;
     list_for_each_safe(pos, &c->open)
     {
         struct conn *conn = list_entry(pos, struct conn, link);
-        if (conn->frame_ms != 0 && conn->reading && now_ms - conn->last_ms > CONN_STALL_TIMEOUT_MS) {
+        if (conn->frame_ms != 0 && conn->reading && now_ms - conn->last_ms > stall_ms) {
             c->stats.timed_out++;
             conn_close(conn, "stands inside a frame without going on");
-        } else if (c->params.idle_timeout_ms != 0 && conn->session.requests == 0 && list_empty(&conn->out) &&
+        } else if (c->params.idle_timeout_ms != 0 && (conn->session.requests == 0 || conn->write_busy) &&
                    now_ms - conn->last_ms > c->params.idle_timeout_ms) {
             c->stats.timed_out++;
-            conn_close(conn, "idle");
-        } else if (conn->frame_ms == 0 && now_ms - conn->last_ms > CONN_SWEEP_MS && conn->reading) {
+            conn_close(conn, conn->write_busy ? "does not take its answers" : "idle");
+        } else if (conn->frame_ms == 0 && now_ms - conn->last_ms > CONN_TRIM_MS && conn->reading) {
             frame_reader_trim(&conn->reader);
         }
     }
@@ -294,15 +312,27 @@ void conn_sweep(struct timer *timer)
     env_timer_start(c->env, timer, CONN_SWEEP_MS);
 }
 
+/* Those that are closed and have requests under way count too: who comes again and again must not pile them up. */
+static bool full(struct conns *c)
+{
+    bool is_full = c->stats.open + c->ending >= c->params.connections_max;
+    if (is_full && !c->refusing) {
+        log_event(c->env->logger, LOG_WARN, "clients_refused", "open=%u connections_max=%u", c->stats.open,
+                  c->params.connections_max);
+    }
+    c->refusing = is_full;
+    return is_full;
+}
+
 void conn_accept(struct env_listener *listener, void *data, struct env_conn *socket)
 {
-    const struct frame_limits limits = {FRAME_MESSAGE_MAX, CONN_PAYLOAD_MAX_BYTES};
+    const struct frame_limits limits = {FRAME_MESSAGE_MAX, NATIVE_PAYLOAD_MAX_BYTES};
     struct conn_listener *l = data;
     struct conns *c = l->conns;
     struct conn *conn;
 
     c->stats.accepted++;
-    if (c->service == NULL || c->stats.open >= c->params.connections_max || (conn = calloc(1, sizeof *conn)) == NULL) {
+    if (c->service == NULL || full(c) || (conn = calloc(1, sizeof *conn)) == NULL) {
         c->stats.refused++;
         env_conn_close(c->env, socket, NULL, NULL);
         return;

@@ -1,11 +1,11 @@
 #include "node/native/native.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/native/native_internal.h"
-
 
 struct native_handler {
     uint16_t call;
@@ -35,6 +35,8 @@ void native_session_init(struct native_session *session, struct service *service
     session->client[0] = '\0';
     session->requests = 0;
     session->closed = false;
+    session->out_bytes = 0;
+    list_init(&session->under_way);
     list_init(&session->fetches);
 }
 
@@ -85,7 +87,8 @@ int native_session_receive(struct native_session *session, struct frame *frame, 
     rv = handler == NULL ? ERR_UNKNOWN_CALL : call_check(frame->header.call, frame->header.call_version);
     rv = rv != 0 ? answer_unknown(session, frame, rv) : handler->handle(session, frame);
     if (rv != 0) {
-        snprintf(errmsg, ERRMSG_SIZE, "request %s: %s", call_name(frame->header.call), err_text(rv));
+        snprintf(errmsg, ERRMSG_SIZE, "%srequest %s: %s", rv == ERR_MALFORMED ? "malformed " : "",
+                 call_name(frame->header.call), err_text(rv));
     }
     buf_release(frame->buf);
     return rv;
@@ -97,12 +100,22 @@ bool native_session_close(struct native_session *session)
     session->requests++; /* fetches may end inside the calls */
     list_for_each_safe(pos, &session->fetches)
     {
-        struct service_fetch *fetch = list_entry(pos, struct service_fetch, link);
-        list_remove(pos);
-        service_fetch_cancel(fetch);
+        service_fetch_cancel(list_entry(pos, struct service_fetch, link)); /* ends itself alone */
     }
     session->requests--;
     return session->requests == 0;
+}
+
+void native_session_abandon(struct native_session *session)
+{
+    struct list *pos;
+    while ((pos = list_pop_front(&session->fetches)) != NULL) {
+        service_fetch_free(list_entry(pos, struct service_fetch, link));
+    }
+    while ((pos = list_pop_front(&session->under_way)) != NULL) {
+        struct native_request *request = list_entry(pos, struct native_request, link);
+        request->free(request);
+    }
 }
 
 /* ---- requests and answers ------------------------------------------------------------------------------------------- */
@@ -123,6 +136,7 @@ void *native_request_new(struct native_session *session, const struct frame *fra
     request->call = frame->header.call;
     request->call_version = frame->header.call_version;
     request->free = request_free;
+    list_push_back(&session->under_way, &request->link);
     session->requests++;
     return request;
 }
@@ -130,6 +144,7 @@ void *native_request_new(struct native_session *session, const struct frame *fra
 void native_request_end(struct native_request *request)
 {
     struct native_session *session = request->session;
+    list_remove(&request->link);
     request->free(request);
     session->requests--;
     if (session->closed && session->requests == 0) {
@@ -213,10 +228,23 @@ void native_answer(struct native_request *request, int status, const ProtobufCMe
                    struct service_fetch *fetch)
 {
     struct native_session *session = request->session;
-    struct native_response *r = session->closed ? NULL : response_new(request, status, message, fetch);
-    if (r != NULL) {
+    struct native_response *r;
+
+    if (!session->closed && protobuf_c_message_get_packed_size(message) > FRAME_MESSAGE_MAX) {
+        Cairn__Native__Failure failure = CAIRN__NATIVE__FAILURE__INIT;
+        failure.text = (char *)(uintptr_t)"the answer is larger than a frame may be: ask for less";
+        assert(message->descriptor != failure.base.descriptor);
+        native_answer(request, ERR_TOO_BIG, &failure.base, NULL);
+        if (fetch != NULL) {
+            service_fetch_free(fetch);
+        }
+        return;
+    }
+    r = session->closed ? NULL : response_new(request, status, message, fetch);
+    if (!session->closed) {
         session->send(session, r);
-    } else if (fetch != NULL) {
+    }
+    if (r == NULL && fetch != NULL) {
         service_fetch_free(fetch);
     }
     native_request_end(request);

@@ -13,6 +13,10 @@
 #include "proto/native/frame.h"
 
 #define NATIVE_REQUESTS_MAX 1024 /* under way on one connection: beyond it, it is read no further */
+#define NATIVE_OUT_MAX_BYTES (16u << 20)     /* answers queued for a client that does not read: beyond it, it is read no
+                                              * further, and what it still fetches is answered without records */
+#define NATIVE_PAYLOAD_MAX_BYTES (32u << 20) /* raw bytes of one request */
+#define NATIVE_TOPICS_MAX 4096               /* topics named in one request */
 
 /* An answer on its way to the socket: the connection sends @iov in order, then calls @release. */
 struct native_response {
@@ -30,13 +34,16 @@ struct native_session {
     struct service *service;
     struct request_context ctx;
     char client[64];
-    /* Queue @r for sending. Called at any time while the session is open. */
+    /* Queue @r for sending. Called at any time while the session is open. NULL: there was no memory for an answer; the
+     * connection is to be closed, soon but not inside the call. */
     void (*send)(struct native_session *session, struct native_response *r);
     /* A session that was closed has no request under way any more: its owner may free it. */
     void (*idle)(struct native_session *session);
     uint32_t requests; /* under way */
     bool closed;
-    struct list fetches; /* parked or under way */
+    size_t out_bytes;  /* of answers that the socket has not taken; kept by the connection */
+    struct list under_way; /* struct native_request */
+    struct list fetches;   /* struct service_fetch: parked or under way */
 };
 
 void native_session_init(struct native_session *session, struct service *service, const char *listener);
@@ -45,5 +52,7 @@ int native_session_receive(struct native_session *session, struct frame *frame, 
 /* The connection is gone: nothing is sent any more, parked fetches end. True: no request is under way, free it now;
  * false: idle() will be called. */
 bool native_session_close(struct native_session *session) MUST_USE;
+/* Frees what requests hold, without answers: the node is gone (simulation). After service_abandon(). */
+void native_session_abandon(struct native_session *session);
 
 #endif

@@ -11,6 +11,12 @@ static void fetched(struct service_fetch *f)
     Cairn__Native__FetchPartitionResult **pointers = calloc(f->n, sizeof *pointers);
 
     list_remove(&f->link);
+    if (request->session->out_bytes > NATIVE_OUT_MAX_BYTES) {
+        /* It asked for all this at once and does not take it: it may ask again. */
+        for (uint32_t i = 0; i < f->n; i++) {
+            partition_fetch_release(&f->parts[i].op);
+        }
+    }
     if (results == NULL || pointers == NULL) {
         native_fail(request, ERR_NOMEM, NULL);
         service_fetch_free(f);
@@ -75,6 +81,7 @@ int native_fetch(struct native_session *session, const struct frame *frame)
     }
     f->ctx = &session->ctx;
     f->max_wait_ms = m->max_wait_ms;
+    f->min_bytes = m->min_bytes;
     f->max_bytes = m->max_bytes;
     f->data = request;
     f->done = fetched;

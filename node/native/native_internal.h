@@ -12,6 +12,7 @@ struct native_request {
     uint32_t correlation;
     uint16_t call;
     uint16_t call_version;
+    struct list link; /* in the session's */
     void (*free)(struct native_request *request); /* of what embeds it */
 };
 
@@ -34,8 +35,8 @@ void *native_request_new(struct native_session *session, const struct frame *fra
 /* The request is answered or dropped: ends it, frees it. */
 void native_request_end(struct native_request *request);
 
-/* Answer with a packed message; @fetch (may be NULL) carries the payload and is taken over. Out of memory: the client will
- * time out, which it must stand anyway. */
+/* Answer with a packed message; @fetch (may be NULL) carries the payload and is taken over. A message that is too big for a
+ * frame becomes ERR_TOO_BIG. Out of memory: the connection is closed. */
 void native_answer(struct native_request *request, int status, const ProtobufCMessage *message,
                    struct service_fetch *fetch);
 /* Answer with a Failure. @leader_node 0: none. */

@@ -2,6 +2,18 @@
 
 #include "node/native/native_internal.h"
 
+struct list_request {
+    struct native_request request;
+    struct service_list_offsets *list;
+};
+
+static void list_request_free(struct native_request *request)
+{
+    struct list_request *r = (struct list_request *)(void *)request;
+    free(r->list);
+    free(r);
+}
+
 static void listed(struct service_list_offsets *l)
 {
     struct native_request *request = l->data;
@@ -36,14 +48,13 @@ static void listed(struct service_list_offsets *l)
 out:
     free(pointers);
     free(results);
-    free(l);
 }
 
 int native_list_offsets(struct native_session *session, const struct frame *frame)
 {
     Cairn__Native__ListOffsetsRequest *m =
         cairn__native__list_offsets_request__unpack(NULL, frame->header.message_length, frame->message);
-    struct native_request *request;
+    struct list_request *r;
     struct service_list_offsets *l = NULL;
     int rv = ERR_MALFORMED;
 
@@ -65,12 +76,14 @@ int native_list_offsets(struct native_session *session, const struct frame *fram
         l->parts[i].op.time_ms = in->timestamp_ms;
     }
     rv = ERR_NOMEM;
-    request = native_request_new(session, frame, sizeof *request);
-    if (request == NULL) {
+    r = native_request_new(session, frame, sizeof *r);
+    if (r == NULL) {
         goto out;
     }
+    r->request.free = list_request_free;
+    r->list = l;
     l->ctx = &session->ctx;
-    l->data = request;
+    l->data = &r->request;
     l->done = listed;
     service_list_offsets(session->service, l);
     l = NULL;

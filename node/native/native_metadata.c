@@ -49,7 +49,7 @@ int native_hello(struct native_session *session, const struct frame *frame)
     response.node = control_node(control);
     response.node_version = (char *)(uintptr_t)service_version(session->service);
     response.message_max_bytes = FRAME_MESSAGE_MAX;
-    response.payload_max_bytes = FRAME_PAYLOAD_MAX;
+    response.payload_max_bytes = NATIVE_PAYLOAD_MAX_BYTES;
     native_answer(request, 0, &response.base, NULL);
     return 0;
 }
@@ -202,10 +202,23 @@ static Cairn__Native__TopicInfo *unknown_topic(char *name)
     return info;
 }
 
+/* As much as a frame takes: what is named again and again, or a cluster of many partitions, must not take all memory. */
+static int add_topic(Cairn__Native__MetadataResponse *response, Cairn__Native__TopicInfo *info, size_t *bytes)
+{
+    if (info == NULL) {
+        return ERR_NOMEM;
+    }
+    response->topics[response->n_topics++] = info;
+    *bytes += protobuf_c_message_get_packed_size(&info->base);
+    return *bytes > FRAME_MESSAGE_MAX ? ERR_TOO_BIG : 0;
+}
+
 static int collect_topics(struct metadata_request *r, Cairn__Native__MetadataResponse *response)
 {
     struct service *s = r->request.session->service;
     const struct metadata_fsm *m = service_metadata(s);
+    size_t bytes = 0;
+    int rv = 0;
     size_t n = r->message->n_topics == 0 ? metadata_fsm_topic_count(m) : r->message->n_topics;
 
     response->topics = calloc(n + 1, sizeof *response->topics);
@@ -215,23 +228,18 @@ static int collect_topics(struct metadata_request *r, Cairn__Native__MetadataRes
     if (r->message->n_topics == 0) {
         list_for_each(pos, metadata_fsm_topics(m))
         {
-            Cairn__Native__TopicInfo *info = native_topic_info(s, list_entry(pos, struct metadata_topic, link));
-            if (info == NULL) {
-                return ERR_NOMEM;
+            rv = add_topic(response, native_topic_info(s, list_entry(pos, struct metadata_topic, link)), &bytes);
+            if (rv != 0) {
+                return rv;
             }
-            response->topics[response->n_topics++] = info;
         }
         return 0;
     }
-    for (size_t i = 0; i < r->message->n_topics; i++) {
+    for (size_t i = 0; i < r->message->n_topics && rv == 0; i++) {
         const struct metadata_topic *t = metadata_fsm_topic_named(m, r->message->topics[i]);
-        Cairn__Native__TopicInfo *info = t == NULL ? unknown_topic(r->message->topics[i]) : native_topic_info(s, t);
-        if (info == NULL) {
-            return ERR_NOMEM;
-        }
-        response->topics[response->n_topics++] = info;
+        rv = add_topic(response, t == NULL ? unknown_topic(r->message->topics[i]) : native_topic_info(s, t), &bytes);
     }
-    return 0;
+    return rv;
 }
 
 static void answer_metadata(struct metadata_request *r)
@@ -252,7 +260,8 @@ static void answer_metadata(struct metadata_request *r)
     if (rv == 0) {
         native_answer(&r->request, 0, &response.base, NULL);
     } else {
-        native_fail(&r->request, rv, NULL);
+        native_fail(&r->request, rv,
+                    rv == ERR_TOO_BIG ? "metadata: the answer is larger than a frame may be: name fewer topics" : NULL);
     }
     for (size_t i = 0; topics != NULL && i < n_topics; i++) {
         native_topic_info_free(topics[i]);
@@ -294,6 +303,10 @@ int native_metadata(struct native_session *session, const struct frame *frame)
     }
     r->request.free = metadata_request_free;
     r->message = m;
+    if (m->n_topics > NATIVE_TOPICS_MAX) {
+        native_fail(&r->request, ERR_INVALID, "metadata: more topics named than a request may");
+        return 0;
+    }
     if (all_known(r)) {
         answer_metadata(r);
         return 0;

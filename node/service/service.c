@@ -16,6 +16,8 @@ struct service *service_new(struct env *env, struct control *control, const char
     s->version = version;
     s->started_ms = env_now_ms(env);
     list_init(&s->producing);
+    list_init(&s->late);
+    list_init(&s->creating);
     list_init(&s->initializing);
     timer_init(&s->sweep, service_sweep);
     return s;
@@ -27,7 +29,24 @@ void service_free(struct service *s)
         return;
     }
     env_timer_stop(s->env, &s->sweep);
+    service_free_produce(s);
     free(s);
+}
+
+void service_end(struct service *s)
+{
+    s->ending = true;
+    service_end_produce(s);
+    service_end_topics(s);
+}
+
+void service_abandon(struct service *s)
+{
+    struct list *pos;
+    while ((pos = list_pop_front(&s->creating)) != NULL) {
+        env_timer_stop(s->env, &list_entry(pos, struct service_topic, link)->timer);
+    }
+    env_timer_stop(s->env, &s->sweep);
 }
 
 const struct metadata_fsm *service_metadata(const struct service *s)

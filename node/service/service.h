@@ -12,10 +12,12 @@
 
 struct service;
 
-#define SERVICE_PARTS_MAX 4096               /* partitions in one request */
+#define SERVICE_PARTS_MAX 2048               /* partitions in one request; an answer of so many fits in a frame's message */
 #define SERVICE_TIMEOUT_MAX_MS 300000u       /* longest time that a request may ask for */
 #define SERVICE_TIMEOUT_DEFAULT_MS 30000u
 #define SERVICE_FETCH_MAX_BYTES (64u << 20)  /* a fetch's answer */
+#define SERVICE_FETCH_SHARE_MIN_BYTES 65536u /* a partition's share of it, however many there are */
+#define SERVICE_FETCH_BATCHES_MAX 4096u      /* of one partition, after which no more are waited for */
 #define SERVICE_PRODUCER_BLOCK 1000u         /* producer ids taken from the metadata group at once */
 #define SERVICE_PRODUCER_EPOCH_MAX 32767
 
@@ -27,7 +29,12 @@ struct request_context {
 };
 
 struct service *service_new(struct env *env, struct control *control, const char *version);
-void service_free(struct service *s); /* after control_close(): nothing is under way any more */
+/* Closing: whoever waits here for something to happen is answered now. What control and the shards have under way, they end. */
+void service_end(struct service *s);
+/* After control_close(): nothing is under way any more; or after service_abandon() and control_abandon(). */
+void service_free(struct service *s);
+/* The node is gone (simulation): forget everybody without answering, before their memory goes. */
+void service_abandon(struct service *s);
 const struct metadata_fsm *service_metadata(const struct service *s);
 struct control *service_control(struct service *s);
 const char *service_version(const struct service *s);
@@ -55,7 +62,7 @@ struct service_produce {
     uint32_t pending;
     bool answered;
     uint64_t deadline_ms;
-    struct list link;
+    struct list link; /* of those that are not answered, or of those that are and are not back */
     struct service_produce_part parts[];
 };
 struct service_produce *service_produce_new(uint32_t parts) MUST_USE; /* NULL: out of memory */
@@ -70,6 +77,7 @@ struct service_fetch_part {
     struct partition_fetch op; /* op.offset and op.max_bytes are set by the caller; results stand here */
     struct uuid topic_id;
     uint32_t partition;
+    uint32_t bytes; /* of it, counted */
     bool submitted;
     bool completed;
     struct service_fetch *request;
@@ -80,7 +88,10 @@ struct service_fetch {
     void (*done)(struct service_fetch *f); /* then the caller's, until service_fetch_free() */
     void *data;
     uint32_t max_wait_ms;
-    uint32_t max_bytes;
+    uint32_t min_bytes; /* 0: 1 */
+    uint32_t max_bytes; /* 0: SERVICE_FETCH_MAX_BYTES */
+    uint64_t bytes;     /* found so far */
+    uint32_t first;     /* part that is served first this time */
     uint32_t n;
     uint32_t pending; /* ops and cancellations under way, and one while submitting */
     bool cancelling;
@@ -90,7 +101,7 @@ struct service_fetch {
 };
 struct service_fetch *service_fetch_new(uint32_t parts) MUST_USE;
 void service_fetch_free(struct service_fetch *f); /* releases what it holds; not while it is under way */
-/* Answers as soon as any partition has bytes or an error, or after max_wait_ms. */
+/* Answers as soon as the partitions have min_bytes together, one has an error or its share is full, or after max_wait_ms. */
 void service_fetch(struct service *s, struct service_fetch *f);
 void service_fetch_cancel(struct service_fetch *f); /* answer soon, with what there is (its client is gone) */
 
@@ -148,6 +159,7 @@ struct service_topic {
     struct control_proposal proposal;
     struct control_barrier barrier;
     struct timer timer;
+    struct list link; /* of those that wait for leaders */
     uint64_t deadline_ms;
 };
 /* Done when every partition has a leader that is known here, or at the time limit (the topic exists all the same). */

@@ -1,5 +1,5 @@
 /* Fetch and list offsets over many partitions. A fetch that finds nothing parks at each of its partitions, and is answered
- * as soon as one of them has bytes or an error. */
+ * as soon as they have enough together or one has an error. One that has something and not enough goes on behind that. */
 #include <stdlib.h>
 
 #include "node/service/service_internal.h"
@@ -17,6 +17,9 @@ struct service_fetch *service_fetch_new(uint32_t parts)
 
 void service_fetch_free(struct service_fetch *f)
 {
+    if (f->service != NULL) {
+        env_timer_stop(f->service->env, &f->timer); /* only where the node is abandoned it still runs */
+    }
     for (uint32_t i = 0; i < f->n; i++) {
         partition_fetch_release(&f->parts[i].op);
     }
@@ -28,13 +31,12 @@ static void trim(struct service_fetch *f)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < f->n; i++) {
-        struct partition_fetch *op = &f->parts[i].op;
+        struct partition_fetch *op = &f->parts[(f->first + i) % f->n].op;
         if (op->bytes == 0) {
             continue;
         }
         if (bytes > 0 && bytes + op->bytes > f->max_bytes) {
             partition_fetch_release(op);
-            op->bytes = 0;
         }
         bytes += op->bytes;
     }
@@ -73,15 +75,35 @@ void service_fetch_cancel(struct service_fetch *f)
     release_one(f);
 }
 
+/* What there is can be answered: waiting longer is of no use, or nobody wants to. */
+static bool satisfied(const struct service_fetch *f, const struct partition_fetch *op)
+{
+    uint32_t min_bytes = f->min_bytes < f->max_bytes ? f->min_bytes : f->max_bytes;
+    return op->error != 0 || (f->bytes > 0 && f->bytes >= min_bytes) || op->bytes >= op->max_bytes ||
+           op->n >= SERVICE_FETCH_BATCHES_MAX;
+}
+
 static void part_done(struct shard_op *op)
 {
     struct service_fetch_part *part = container_of(op, struct service_fetch_part, op.op);
     struct service_fetch *f = part->request;
-    part->completed = true;
+    bool enough;
+
+    f->bytes += part->op.bytes - part->bytes;
+    part->bytes = part->op.bytes;
+    enough = satisfied(f, &part->op);
+    if (part->op.error != 0 && part->op.n > 0) {
+        part->op.error = 0; /* what was found before stands; the next request meets the error */
+    }
     if (part->op.error != 0) {
         service_complete_where(f->service, part->op.group, &part->op.where);
     }
-    if (part->op.error != 0 || part->op.n > 0) {
+    if (!enough && part->op.n > 0 && !f->cancelling) {
+        shards_submit(control_shards(f->service->control), part->op.group, &part->op.op); /* and more, behind it */
+        return;
+    }
+    part->completed = true;
+    if (enough) {
         service_fetch_cancel(f);
     }
     release_one(f);
@@ -95,16 +117,24 @@ static void timed_out(struct timer *timer)
 void service_fetch(struct service *s, struct service_fetch *f)
 {
     uint32_t wait_ms = f->max_wait_ms < SERVICE_TIMEOUT_MAX_MS ? f->max_wait_ms : SERVICE_TIMEOUT_MAX_MS;
+    uint32_t share;
 
     f->service = s;
     if (f->max_bytes == 0 || f->max_bytes > SERVICE_FETCH_MAX_BYTES) {
         f->max_bytes = SERVICE_FETCH_MAX_BYTES;
     }
+    /* All read at the same time: together no more than the answer may have. Who is first changes, so that none goes without
+     * for long where that is not enough for all. */
+    share = f->n == 0 ? 0 : f->max_bytes / f->n;
+    if (share < SERVICE_FETCH_SHARE_MIN_BYTES) {
+        share = SERVICE_FETCH_SHARE_MIN_BYTES;
+    }
+    f->first = f->n == 0 ? 0 : s->fetch_rotor++ % f->n;
     timer_init(&f->timer, timed_out);
     f->pending = 1;
     f->cancelling = wait_ms == 0;
     for (uint32_t i = 0; i < f->n; i++) {
-        struct service_fetch_part *part = &f->parts[i];
+        struct service_fetch_part *part = &f->parts[(f->first + i) % f->n];
         part->request = f;
         part->op.op.run = partition_fetch_run;
         part->op.op.done = part_done;
@@ -114,8 +144,11 @@ void service_fetch(struct service *s, struct service_fetch *f)
             service_fetch_cancel(f);
             continue;
         }
-        if (part->op.max_bytes > f->max_bytes) {
-            part->op.max_bytes = f->max_bytes;
+        if (part->op.max_bytes == 0 || part->op.max_bytes > share) {
+            part->op.max_bytes = share < f->max_bytes ? share : f->max_bytes;
+        }
+        if (part->op.max_bytes > SHARD_FETCH_BYTES_MAX) {
+            part->op.max_bytes = SHARD_FETCH_BYTES_MAX;
         }
         part->op.wait = !f->cancelling; /* once something is there to answer, the others need not wait */
         part->submitted = true;

@@ -12,6 +12,10 @@ struct service {
     const char *version;
     uint64_t started_ms;
     struct list producing; /* struct service_produce, unanswered */
+    struct list late;      /* struct service_produce, answered as unknown, and not back from the shards */
+    struct list creating;  /* struct service_topic: for the leaders of what they made */
+    bool ending;
+    uint32_t fetch_rotor;
     struct timer sweep;
     int64_t producer_next; /* [next, end): ids left of the block */
     int64_t producer_end;
@@ -25,5 +29,8 @@ int service_find_group(const struct service *s, const struct uuid *topic_id, uin
 /* The leader that this node has heard of, where the local replica could not say. */
 void service_complete_where(const struct service *s, uint64_t group, struct partition_where *where);
 void service_sweep(struct timer *timer);
+void service_end_produce(struct service *s);
+void service_end_topics(struct service *s);
+void service_free_produce(struct service *s);
 
 #endif

@@ -31,6 +31,7 @@ static void answer(struct service_produce *p)
 {
     p->answered = true;
     list_remove(&p->link);
+    list_push_back(&p->service->late, &p->link);
     p->done(p);
 }
 
@@ -43,6 +44,7 @@ static void release_one(struct service_produce *p)
     if (!p->answered) {
         answer(p);
     }
+    list_remove(&p->link);
     free(p);
 }
 
@@ -100,5 +102,22 @@ void service_sweep(struct timer *timer)
     }
     if (!list_empty(&s->producing)) {
         env_timer_start(s->env, timer, SERVICE_SWEEP_MS);
+    }
+}
+
+void service_end_produce(struct service *s)
+{
+    while (!list_empty(&s->producing)) {
+        answer(list_entry(s->producing.next, struct service_produce, link));
+    }
+}
+
+/* Not before the groups are gone: proposals stand in them. */
+void service_free_produce(struct service *s)
+{
+    struct list *pos;
+    list_splice_back(&s->late, &s->producing);
+    while ((pos = list_pop_front(&s->late)) != NULL) {
+        service_produce_free(list_entry(pos, struct service_produce, link));
     }
 }

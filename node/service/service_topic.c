@@ -44,11 +44,22 @@ static void await_leaders(struct timer *timer)
 {
     struct service_topic *t = container_of(timer, struct service_topic, timer);
     struct service *s = t->service;
-    if (has_leaders(s, &t->topic_id) || env_now_ms(s->env) >= t->deadline_ms) {
+    list_remove(&t->link);
+    if (s->ending || has_leaders(s, &t->topic_id) || env_now_ms(s->env) >= t->deadline_ms) {
         finish(t, 0, NULL); /* it exists; who has no leader yet will have one */
         return;
     }
+    list_push_back(&s->creating, &t->link);
     env_timer_start(s->env, timer, LEADER_POLL_MS);
+}
+
+void service_end_topics(struct service *s)
+{
+    while (!list_empty(&s->creating)) {
+        struct service_topic *t = list_entry(s->creating.next, struct service_topic, link);
+        env_timer_stop(s->env, &t->timer);
+        await_leaders(&t->timer);
+    }
 }
 
 static void created(struct control_proposal *proposal, int error, const struct metadata_reply *reply)
@@ -111,6 +122,7 @@ void service_create_topic(struct service *s, struct service_topic *t)
     t->text[0] = '\0';
     t->deadline_ms = env_now_ms(s->env) + timeout_of(t);
     timer_init(&t->timer, await_leaders);
+    list_init(&t->link);
     rv = check_configs(t);
     if (rv == 0) {
         rv = control_place_topic(s->control, t->name, t->partitions, t->replication, &command, t->text);

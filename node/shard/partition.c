@@ -152,7 +152,6 @@ static struct partition *partition_new(struct shard *shard, uint64_t group, uint
     p->shard = shard;
     p->id = group;
     p->replica = replica;
-    p->message_max_bytes = PARTITION_MESSAGE_MAX_BYTES_DEFAULT;
     list_init(&p->duplicates);
     list_init(&p->parked);
     list_init(&p->dirty);
@@ -272,6 +271,9 @@ void partition_close_all(struct shard *shard, bool silent)
 {
     struct partition *p;
     struct partition *next;
+    if (!silent) {
+        partition_end_readers(shard);
+    }
     HASH_ITER(hh, shard->partitions, p, next)
     {
         if (!silent) {

@@ -31,17 +31,17 @@ struct partition_produce {
     int64_t base_offset;
     struct partition_where where;
     /* the partition's */
-    struct partition *partition;
     struct group_proposal proposal;
     struct group_barrier barrier;
     struct list link;
-    int verdict;
+    uint64_t term; /* parked behind its original: the leadership that has it in flight */
 };
 void partition_produce_run(struct shard *shard, struct shard_op *op);
 
-/* Read committed batches from @offset on: at most @max_bytes, but at least one batch if there is any. Where there is none
- * yet and @wait is set, the op is parked until there is, the leadership ends, the partition goes, or
- * partition_fetch_cancel(). Errors: ERR_NOT_LEADER, ERR_LEADER_NOT_READY, ERR_UNKNOWN_TOPIC, ERR_OFFSET_OUT_OF_RANGE (only
+/* Read committed batches from @offset on: at most @max_bytes (0: SHARD_FETCH_BYTES_MAX), but at least one batch if there is
+ * any. Where there is none yet and @wait is set, the op is parked until there is, the leadership ends, the partition goes,
+ * or partition_fetch_cancel(). Submitted again after its end it goes on behind what it has: batches are added. All that is
+ * not set stays zero. Errors: ERR_NOT_LEADER, ERR_LEADER_NOT_READY, ERR_UNKNOWN_TOPIC, ERR_OFFSET_OUT_OF_RANGE (only
  * after a linearizable check), ERR_CORRUPT, ERR_IO. */
 struct partition_fetch {
     struct shard_op op;
@@ -56,11 +56,12 @@ struct partition_fetch {
     uint32_t n;
     uint32_t bytes;
     /* the partition's */
-    struct partition *partition;
+    int64_t position; /* offset behind what it has */
+    uint32_t reading_bytes; /* counted for the read under way */
     struct wal_read read;
     struct group_barrier barrier;
     struct list link;
-    bool parked;
+    bool parked; /* @link is in a list: of those that wait for batches, or for their turn to read */
     bool confirmed;
     bool cancelled;
     struct shard_op cancel;
@@ -81,10 +82,8 @@ struct partition_list_offsets {
     struct partition_where where;
     int64_t offset;
     int64_t timestamp_ms;
-    struct partition *partition;
     struct group_barrier barrier;
     struct wal_read read;
-    struct list link;
 };
 void partition_list_offsets_run(struct shard *shard, struct shard_op *op);
 

@@ -1,11 +1,13 @@
 /* Fetch and list offsets: committed batches by offset or time, and the purgatory of fetches that wait for more. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/shard/shard_internal.h"
 #include "proto/base/mutant.h"
 
 static void fetch_try(struct partition *p, struct partition_fetch *fetch);
+static void fetch_read(struct partition *p, struct partition_fetch *fetch);
 
 static void fetch_finish(struct partition_fetch *fetch, int error)
 {
@@ -14,7 +16,6 @@ static void fetch_finish(struct partition_fetch *fetch, int error)
     if (p != NULL) {
         partition_fill_where(p, &fetch->where);
     }
-    fetch->op.shard->stats.fetched_bytes += fetch->bytes;
     shard_op_complete(&fetch->op);
 }
 
@@ -26,6 +27,7 @@ void partition_fetch_release(struct partition_fetch *fetch)
     free(fetch->entries);
     fetch->entries = NULL;
     fetch->n = 0;
+    fetch->bytes = 0;
 }
 
 static void fetch_confirmed(struct group_barrier *barrier, int status)
@@ -54,28 +56,74 @@ static void fetch_confirm(struct partition *p, struct partition_fetch *fetch)
     }
 }
 
+/* The read's entries, which it takes over, behind those that the fetch has. False: no memory, they are dropped. */
+static bool fetch_add(struct partition_fetch *fetch, struct entry **entries, uint32_t n)
+{
+    struct entry **grown;
+    if (fetch->entries == NULL) {
+        fetch->entries = entries;
+        fetch->n = n;
+        return true;
+    }
+    grown = realloc(fetch->entries, (fetch->n + (size_t)n) * sizeof *grown);
+    if (grown != NULL) {
+        memcpy(grown + fetch->n, entries, n * sizeof *grown);
+        fetch->entries = grown;
+        fetch->n += n;
+    }
+    for (uint32_t i = 0; grown == NULL && i < n; i++) {
+        entry_release(entries[i]);
+    }
+    free(entries);
+    return grown != NULL;
+}
+
 /* Keep the batches, drop Raft's own entries, what lies before the asked offset, and what is committed but not applied yet:
  * the answer names the high watermark, and nothing above it is served. */
-static void fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
+static int fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
 {
     struct wal_read *read = &fetch->read;
+    int64_t position = fetch->position;
+    uint32_t bytes = 0;
     uint32_t n = 0;
-    fetch->bytes = 0;
     for (uint32_t i = 0; i < read->n; i++) {
         struct entry *entry = read->entries[i];
         struct record_batch_header batch;
         if (entry->kind == ENTRY_BATCH && record_batch_peek(entry->data, entry->length, &batch) == 0 &&
-            record_batch_offset_next(&batch) > fetch->offset &&
+            record_batch_offset_next(&batch) > position &&
             (record_batch_offset_next(&batch) <= high_watermark || MUTANT(SERVE_ABOVE_HIGH_WATERMARK))) {
             read->entries[n++] = entry;
-            fetch->bytes += entry->length;
+            bytes += entry->length;
+            position = record_batch_offset_next(&batch);
         } else {
             entry_release(entry);
         }
     }
-    fetch->entries = read->entries;
-    fetch->n = n;
-    read->entries = NULL;
+    if (!fetch_add(fetch, read->entries, n)) {
+        return ERR_NOMEM;
+    }
+    fetch->bytes += bytes;
+    fetch->position = position;
+    fetch->op.shard->stats.fetched_bytes += bytes;
+    return 0;
+}
+
+/* One read less: who waits for its turn goes on. */
+static void reading_ended(struct partition_fetch *done)
+{
+    struct shard *shard = done->op.shard;
+    struct list *pos;
+    shard->reading_bytes -= done->reading_bytes;
+    while (shard->reading_bytes < SHARD_READING_MAX_BYTES && (pos = list_pop_front(&shard->readers)) != NULL) {
+        struct partition_fetch *fetch = list_entry(pos, struct partition_fetch, link);
+        struct partition *p = partition_find(shard, fetch->group);
+        fetch->parked = false;
+        if (p == NULL) {
+            fetch_finish(fetch, ERR_UNKNOWN_TOPIC);
+        } else {
+            fetch_read(p, fetch);
+        }
+    }
 }
 
 static void fetch_read_done(struct wal_read *read, int status)
@@ -83,30 +131,53 @@ static void fetch_read_done(struct wal_read *read, int status)
     struct partition_fetch *fetch = container_of(read, struct partition_fetch, read);
     struct partition *p = partition_find(fetch->op.shard, fetch->group);
     if (status == 0) {
-        fetch_keep(fetch, p == NULL ? 0 : partition_fsm_high_watermark(p->fsm));
-        status = p == NULL ? ERR_UNKNOWN_TOPIC : 0;
+        status = fetch_keep(fetch, p == NULL ? 0 : partition_fsm_high_watermark(p->fsm));
+        status = p == NULL ? ERR_UNKNOWN_TOPIC : status;
     } else if (status == ERR_NOT_FOUND) {
         status = ERR_LEADER_NOT_READY; /* moved away under the read: ask again */
     }
     fetch_finish(fetch, status);
 }
 
+static void fetch_read_later(struct wal_read *read, int status)
+{
+    struct partition_fetch *fetch = container_of(read, struct partition_fetch, read);
+    reading_ended(fetch);
+    fetch_read_done(read, status);
+}
+
 static void fetch_read(struct partition *p, struct partition_fetch *fetch)
 {
+    struct shard *shard = p->shard;
+    struct wal_group *log = wal_group_find(shard->wal, p->id);
+    uint32_t max_bytes = fetch->max_bytes;
     uint64_t index = 0;
-    int rv = partition_fsm_find_offset(p->fsm, fetch->offset, &index);
+    int rv = partition_fsm_find_offset(p->fsm, fetch->position, &index);
     if (rv != 0) {
         fetch_finish(fetch, rv);
         return;
+    }
+    /* What comes from the disk takes memory of its own: so many at a time, the others in their order. */
+    if (shard->reading_bytes >= SHARD_READING_MAX_BYTES && (log == NULL || wal_cached(log, index) == NULL)) {
+        fetch->parked = true;
+        list_push_back(&shard->readers, &fetch->link);
+        return;
+    }
+    if (max_bytes == 0 || max_bytes > SHARD_FETCH_BYTES_MAX) {
+        max_bytes = SHARD_FETCH_BYTES_MAX;
     }
     fetch->read = (struct wal_read){
         .group = p->id,
         .first = index,
         .n_max = WAL_READ_ENTRIES_MAX,
-        .bytes_max = fetch->max_bytes < SHARD_FETCH_BYTES_MAX ? fetch->max_bytes : SHARD_FETCH_BYTES_MAX,
-        .done = fetch_read_done,
+        .bytes_max = max_bytes > fetch->bytes ? max_bytes - fetch->bytes : 0,
+        .done = fetch_read_later,
     };
+    /* One batch always comes, however little was asked for. */
+    fetch->reading_bytes = max_bytes > SHARD_READING_MIN_BYTES ? max_bytes : SHARD_READING_MIN_BYTES;
+    shard->reading_bytes += fetch->reading_bytes;
     if (group_read(p->group, &fetch->read)) {
+        shard->reading_bytes -= fetch->reading_bytes;
         fetch_read_done(&fetch->read, 0);
     }
 }
@@ -121,15 +192,16 @@ static void fetch_try(struct partition *p, struct partition_fetch *fetch)
     }
     /* After a stall another leader may have been elected: nothing is said before a quorum has confirmed this one. An
      * offset out of range makes consumers reset, so it is never said on this replica's word alone. */
-    if (!fetch->confirmed && (!group_confirmed(p->group) || fetch->offset > high_watermark ||
-                              fetch->offset < partition_fsm_log_start(p->fsm)) &&
+    if (!fetch->confirmed && (!group_confirmed(p->group) || fetch->position > high_watermark ||
+                              fetch->position < partition_fsm_log_start(p->fsm)) &&
         !MUTANT(OUT_OF_RANGE_WITHOUT_BARRIER) && !MUTANT(FETCH_FROM_FOLLOWER)) {
         fetch_confirm(p, fetch);
         return;
     }
-    if (fetch->offset == high_watermark) {
+    if (fetch->position == high_watermark) {
         if (fetch->wait && !fetch->cancelled) {
             fetch->parked = true;
+            fetch->confirmed = false; /* the loop may stall before it is woken */
             list_push_back(&p->parked, &fetch->link);
         } else {
             fetch_finish(fetch, 0);
@@ -143,11 +215,10 @@ void partition_fetch_run(struct shard *shard, struct shard_op *op)
 {
     struct partition_fetch *fetch = container_of(op, struct partition_fetch, op);
     struct partition *p = partition_find(shard, fetch->group);
-    fetch->entries = NULL;
-    fetch->n = 0;
-    fetch->bytes = 0;
-    fetch->parked = false;
     fetch->confirmed = false;
+    if (fetch->n == 0) {
+        fetch->position = fetch->offset;
+    }
     if (p == NULL) {
         fetch->error = ERR_UNKNOWN_TOPIC;
         shard_op_complete(op);
@@ -158,14 +229,34 @@ void partition_fetch_run(struct shard *shard, struct shard_op *op)
 
 void partition_wake_fetches(struct partition *p)
 {
+    bool leads = partition_check_leading(p) == 0;
+    struct list ready;
+    struct list *at;
+
+    list_init(&ready);
     list_for_each_safe(pos, &p->parked)
     {
         struct partition_fetch *fetch = list_entry(pos, struct partition_fetch, link);
-        if (partition_check_leading(p) != 0 || partition_fsm_high_watermark(p->fsm) > fetch->offset) {
+        if (!leads || partition_fsm_high_watermark(p->fsm) > fetch->position) {
             list_remove(pos);
-            fetch->parked = false;
-            fetch_try(p, fetch);
+            list_push_back(&ready, pos);
         }
+    }
+    /* The end of one may cancel others, here and in the list of parked ones: each time from the front. */
+    while ((at = list_pop_front(&ready)) != NULL) {
+        struct partition_fetch *fetch = list_entry(at, struct partition_fetch, link);
+        fetch->parked = false;
+        fetch_try(p, fetch);
+    }
+}
+
+void partition_end_readers(struct shard *shard)
+{
+    struct list *pos;
+    while ((pos = list_pop_front(&shard->readers)) != NULL) {
+        struct partition_fetch *fetch = list_entry(pos, struct partition_fetch, link);
+        fetch->parked = false;
+        fetch_finish(fetch, ERR_SHUTDOWN);
     }
 }
 

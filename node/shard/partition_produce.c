@@ -42,8 +42,11 @@ static void proposal_done(struct group_proposal *proposal, int status)
 static int propose(struct partition *p, struct partition_produce *produce, const struct record_batch_header *batch)
 {
     struct entry *entry;
-    int rv;
+    int rv = wal_accepts(p->shard->wal); /* only here: the retry of what is committed is told so, disk full or not */
 
+    if (rv != 0) {
+        return rv;
+    }
     record_batch_set_base_offset(produce->data, produce->base_offset);
     record_batch_set_leader_epoch(produce->data, (int32_t)p->term);
     entry = entry_new(ENTRY_BATCH, produce->buf, produce->data, produce->size);
@@ -97,6 +100,7 @@ static void judged(struct partition *p, struct partition_produce *produce, bool 
             finish(produce, 0);
             return;
         }
+        produce->term = p->term;
         list_push_back(&p->duplicates, &produce->link);
         return;
     case PARTITION_OUT_OF_ORDER:
@@ -134,11 +138,11 @@ void partition_produce_run(struct shard *shard, struct shard_op *op)
         return;
     }
     rv = partition_check_leading(p);
-    if (rv == 0) {
-        rv = wal_accepts(shard->wal);
+    if (rv == 0 && p->message_max_bytes == 0 && produce->size > PARTITION_MESSAGE_MAX_BYTES_DEFAULT) {
+        rv = ERR_LEADER_NOT_READY; /* after a start the topic's limit may not be known here yet: never refuse for good */
     }
     if (rv == 0) {
-        limits.size_max = p->message_max_bytes;
+        limits.size_max = p->message_max_bytes != 0 ? p->message_max_bytes : PARTITION_MESSAGE_MAX_BYTES_DEFAULT;
         rv = record_batch_validate(produce->data, produce->size, &limits, &batch, produce->text);
     }
     if (rv != 0) {
@@ -154,7 +158,7 @@ void partition_wake_duplicates(struct partition *p)
     list_for_each_safe(pos, &p->duplicates)
     {
         struct partition_produce *produce = list_entry(pos, struct partition_produce, link);
-        if (partition_check_leading(p) != 0) {
+        if (partition_check_leading(p) != 0 || p->term != produce->term) {
             list_remove(pos);
             finish(produce, ERR_UNKNOWN_OUTCOME);
         } else if (partition_fsm_high_watermark(p->fsm) > produce->base_offset) {

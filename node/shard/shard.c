@@ -271,6 +271,7 @@ static int make_shard(struct shards *set, uint32_t id)
     shard->set = set;
     shard->id = id;
     list_init(&shard->dirty);
+    list_init(&shard->readers);
     list_init(&shard->hook.link);
     codec_scratch_init(&shard->scratch, 0);
     if (id == 0) {
@@ -354,7 +355,9 @@ int shards_open(const struct shards_params *params, struct shards **out, char *e
         }
     }
     for (uint32_t i = 1; i < set->count; i++) {
-        env_loop_start(set->shards[i]->env, shard_entry, set->shards[i]);
+        if (env_loop_start(set->shards[i]->env, shard_entry, set->shards[i]) != 0) {
+            env_fatal(set->env, "cannot start a shard's thread: too many threads, or no memory");
+        }
     }
     *out = set;
     return 0;

@@ -10,7 +10,9 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define PARTITION_MESSAGE_MAX_BYTES_DEFAULT 1048588u
+#define PARTITION_MESSAGE_MAX_BYTES_DEFAULT 1048588u /* until the topic's own is known, larger ones are put off */
+#define SHARD_READING_MAX_BYTES (64u << 20) /* asked of the disk for fetches at a time, a shard; others wait their turn */
+#define SHARD_READING_MIN_BYTES (1u << 20)  /* of that, for one of them */
 
 struct partition {
     struct shard *shard;
@@ -18,7 +20,7 @@ struct partition {
     struct partition_fsm *fsm;
     uint64_t id; /* group id */
     uint64_t replica;
-    uint32_t message_max_bytes;
+    uint32_t message_max_bytes; /* 0: not known yet */
     bool leading;
     bool ready;
     bool failed;
@@ -37,6 +39,8 @@ struct shard {
     struct group_host *host;
     struct partition *partitions;
     struct list dirty;
+    struct list readers; /* struct partition_fetch: for their turn to read */
+    uint64_t reading_bytes;
     struct env_hook hook; /* behind the group host's: wakes those who wait */
     struct wal_recovery recovery;
     struct codec_scratch scratch; /* for reading times out of batches */
@@ -74,5 +78,6 @@ void partition_fill_where(const struct partition *p, struct partition_where *whe
 int partition_check_leading(const struct partition *p) MUST_USE;
 void partition_wake_duplicates(struct partition *p);
 void partition_wake_fetches(struct partition *p);
+void partition_end_readers(struct shard *shard);
 
 #endif
