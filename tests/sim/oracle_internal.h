@@ -68,6 +68,9 @@ struct seen_replica {
     uint64_t last;
     uint64_t stored;
     bool leads;
+    uint64_t vote;         /* replica id voted for in @term, as it is in memory; 0: none */
+    uint64_t durable_term; /* hard state that is durable */
+    uint64_t durable_vote;
     uint64_t *terms; /* [0] unused */
     uint64_t capacity;
     struct seen_group *group;

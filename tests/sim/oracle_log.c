@@ -12,6 +12,7 @@
 #include "node/control/control_internal.h"
 #include "node/fsm/partition/partition_fsm.h"
 #include "node/shard/shard_internal.h"
+#include "raft/core/core_internal.h"
 #include "raft/group/internal.h"
 
 /* ---- failing and tracing --------------------------------------------------------------------------------------------- */
@@ -308,7 +309,27 @@ static void follow_commit(struct oracle *o, struct seen_replica *r, const struct
 
 /* ---- leaders --------------------------------------------------------------------------------------------------------- */
 
-static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t term)
+/* Votes count once they are durable: a leader stands on a majority that cannot forget it. Who has gone on to a later term
+ * since may have voted. */
+static void check_votes(struct oracle *o, const struct seen_replica *leader, uint64_t replica, uint64_t term)
+{
+    const struct seen_group *g = leader->group;
+    uint32_t votes = 0;
+
+    for (unsigned node = 0; node < o->nodes; node++) {
+        const struct seen_replica *r = find_replica(o, node, g->id);
+        if (r != NULL) {
+            uint64_t at = o->leaving[node] ? r->term : r->durable_term;
+            votes += at > term || (at == term && (o->leaving[node] ? r->vote : r->durable_vote) == replica);
+        }
+    }
+    if (g->voters > 1 && votes < g->voters / 2 + 1) {
+        oracle_violation(o, "group %" PRIu64 ": node %" PRIu64 " leads in term %" PRIu64 " on %u durable votes of %u voters",
+                         g->id, leader->key.node + 1, term, votes, g->voters);
+    }
+}
+
+static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t replica, uint64_t term)
 {
     struct seen_group *g = r->group;
 
@@ -324,6 +345,7 @@ static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t term)
     g->leaders = realloc(g->leaders, (g->n_leaders + 1) * sizeof *g->leaders);
     assert(g->leaders != NULL);
     g->leaders[g->n_leaders++] = (struct leadership){term, (unsigned)r->key.node};
+    check_votes(o, r, replica, term);
     o->counts.elections++;
     o->counts.leader_changes += g->n_leaders > 1;
     oracle_trace(o, "oracle: n%" PRIu64 " leads group %" PRIu64 " in term %" PRIu64, r->key.node + 1, g->id, term);
@@ -445,15 +467,20 @@ static void look(void *data, struct group *g)
         follow_log(o, r, g);
     }
     r->stored = core_stored(g->core) < r->last ? core_stored(g->core) : r->last;
+    if (g->core->sequence_hard <= g->core->sequence_durable) {
+        r->durable_term = core_term(g->core);
+        r->durable_vote = g->core->raft.voted_for;
+    }
     if (core_term(g->core) < r->term) {
         oracle_violation(o, "group %" PRIu64 ": the term of node %u went back", g->id, t->i + 1);
     }
     if (core_role(g->core) == CORE_LEADER && (!r->leads || r->term != core_term(g->core))) {
         r->group->voters = core_config_voters(core_config(g->core));
-        note_leader(o, r, core_term(g->core));
+        note_leader(o, r, g->replica, core_term(g->core));
     }
     r->leads = core_role(g->core) == CORE_LEADER;
     r->term = core_term(g->core);
+    r->vote = g->core->raft.voted_for;
     if (r->commit != core_commit(g->core)) {
         follow_commit(o, r, g);
     }
@@ -524,6 +551,13 @@ static void look_recovered(void *data, struct wal_group *w)
         r->stored = 0;
         return;
     }
+    if (info.term < r->durable_term || (info.term == r->durable_term && info.vote != r->durable_vote && r->durable_vote != 0)) {
+        oracle_violation(o, "durability: group %" PRIu64 " on node %u: term %" PRIu64 " with a vote for %" PRIu64
+                         " was durable, recovered was term %" PRIu64 " with a vote for %" PRIu64,
+                         info.group, start->i + 1, r->durable_term, r->durable_vote, info.term, info.vote);
+    }
+    r->durable_term = info.term;
+    r->durable_vote = info.vote;
     for (uint64_t i = 1; i <= r->stored; i++) {
         uint64_t term = i > info.last_index ? 0 : wal_group_term(w, i);
         if (term != r->terms[i]) {
