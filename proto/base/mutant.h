@@ -36,7 +36,6 @@
     X(COMMIT_EARLIER_TERM, "entries of earlier terms commit by counting replicas")                                     \
     X(LOG_MATCHING_INDEX_ONLY, "a follower takes entries behind one of the right index and another term")              \
     X(CHANGE_WITHOUT_BARRIER, "a configuration change without a committed entry of the own term")                      \
-    X(HEARTBEAT_COMMIT_UNCLAMPED, "a heartbeat that names an older entry says the newest commit index")                \
     X(LATER_TERM_UNDER_EARLIER, "a message sent late takes what now stands at its indexes")                            \
     X(WRONG_GROUP, "now and then a message reaches another group of the same node")                                    \
     X(SERVE_BEFORE_OWN_TERM, "a new leader serves before an entry of its own term is applied")                         \
@@ -56,7 +55,6 @@
     X(ACCEPT_SEQUENCE_GAP, "a batch is taken though one before it is missing")                                         \
     X(SKIP_DEDUP, "a batch that is known already is taken once more")                                                  \
     X(EPOCH_FENCE_IGNORED, "a batch of an older producer epoch is taken")                                              \
-    X(SEQUENCE_FORGOTTEN_AT_EPOCH, "a new producer epoch may begin anywhere")                                          \
     /* node/control: identity */                                                                                       \
     X(BOOTSTRAP_SEED_MISSING, "a cluster is founded with the pledge of one seed missing")                              \
     X(RESUME_AFTER_WIPE, "a node whose disk was wiped takes its old replica ids again")                                \

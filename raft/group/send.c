@@ -321,7 +321,7 @@ static void heartbeat_adjust(struct group *g, struct group_peer *peer, struct co
     }
     m->append.prev_index = match;
     m->append.prev_term = core_term_at(g->core, match);
-    if (m->append.commit > match && !MUTANT(HEARTBEAT_COMMIT_UNCLAMPED)) {
+    if (m->append.commit > match) {
         m->append.commit = match;
     }
 }

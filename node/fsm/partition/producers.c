@@ -188,7 +188,7 @@ enum producer_verdict producer_judge(const struct producer *p, const struct reco
         return PRODUCER_FENCED;
     }
     if (batch->producer_epoch > p->epoch) {
-        return batch->base_sequence == 0 || MUTANT(SEQUENCE_FORGOTTEN_AT_EPOCH) ? PRODUCER_NEXT : PRODUCER_GAP;
+        return batch->base_sequence == 0 ? PRODUCER_NEXT : PRODUCER_GAP;
     }
     assert(p->n > 0);
     for (uint8_t i = 0; i < p->n; i++) {
