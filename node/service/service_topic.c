@@ -113,17 +113,16 @@ static int check_configs(struct service_topic *t)
     return 0;
 }
 
-void service_create_topic(struct service *s, struct service_topic *t)
+/* Placed by a current read model: one that lags (or a node that is not part of a cluster yet) knows too few nodes, and would
+ * refuse for good. */
+static void create_known(struct control_barrier *barrier, int error)
 {
+    struct service_topic *t = container_of(barrier, struct service_topic, barrier);
+    struct service *s = t->service;
     Cairn__Command__MetadataCommand *command = NULL;
-    int rv;
+    uint64_t now_ms = env_now_ms(s->env);
+    int rv = error;
 
-    t->service = s;
-    t->text[0] = '\0';
-    t->deadline_ms = env_now_ms(s->env) + timeout_of(t);
-    timer_init(&t->timer, await_leaders);
-    list_init(&t->link);
-    rv = check_configs(t);
     if (rv == 0) {
         rv = control_place_topic(s->control, t->name, t->partitions, t->replication, &command, t->text);
     }
@@ -138,9 +137,28 @@ void service_create_topic(struct service *s, struct service_topic *t)
         return;
     }
     t->proposal.done = created;
-    t->proposal.timeout_ms = timeout_of(t);
+    t->proposal.timeout_ms = t->deadline_ms > now_ms ? (uint32_t)(t->deadline_ms - now_ms) : 1;
     control_propose(s->control, command, &t->proposal);
     cairn__command__metadata_command__free_unpacked(command, NULL);
+}
+
+void service_create_topic(struct service *s, struct service_topic *t)
+{
+    int rv;
+
+    t->service = s;
+    t->text[0] = '\0';
+    t->deadline_ms = env_now_ms(s->env) + timeout_of(t);
+    timer_init(&t->timer, await_leaders);
+    list_init(&t->link);
+    rv = check_configs(t);
+    if (rv != 0) {
+        finish(t, rv, NULL);
+        return;
+    }
+    t->barrier.done = create_known;
+    t->barrier.timeout_ms = timeout_of(t);
+    control_barrier(s->control, &t->barrier);
 }
 
 /* ---- delete ------------------------------------------------------------------------------------------------------------- */

@@ -195,6 +195,29 @@ static void produce_without_a_quorum_is_unknown_at_the_time_limit(void **state)
     assert_int_equal(door_wait_produce(c, again, 20000, NULL), ERR_UNKNOWN_OUTCOME);
 }
 
+/* A node that starts again knows nobody until it has heard of the leader: it waits, and does not say that there are no nodes. */
+static void a_topic_is_placed_by_current_metadata(void **state)
+{
+    struct door_conn *c;
+    Cairn__Native__CreateTopicRequest create = CAIRN__NATIVE__CREATE_TOPIC_REQUEST__INIT;
+    struct door_answer *a;
+    for (unsigned i = 1; i <= 3; i++) {
+        door_kill(&d, i);
+    }
+    for (unsigned i = 1; i <= 3; i++) {
+        door_start(&d, i);
+    }
+    door_run(&d, 1);
+    c = door_connect(&d, 2);
+    create.name = (char *)(uintptr_t)"u";
+    create.replication = 3;
+    create.timeout_ms = 20000;
+    a = door_wait(c, door_send(c, CALL_CREATE_TOPIC, &create.base, NULL, 0), 20000);
+    assert_non_null(a);
+    assert_int_equal(a->header.status, 0);
+    door_answer_free(a);
+}
+
 /* A follower, and the node that is told to stop, know who leads. */
 static void the_wrong_node_names_the_leader(void **state)
 {
@@ -330,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_parked_fetch_ends_when_leadership_does, open_three, close_all),
         cmocka_unit_test_setup_teardown(produce_without_a_quorum_is_unknown_at_the_time_limit, open_three, close_all),
         cmocka_unit_test_setup_teardown(death_with_proposals_pending_frees_everything, open_three, close_all),
+        cmocka_unit_test_setup_teardown(a_topic_is_placed_by_current_metadata, open_three, close_all),
         cmocka_unit_test_setup_teardown(the_wrong_node_names_the_leader, open_three, close_all),
         cmocka_unit_test_setup_teardown(stopping_waits_for_nobody, open_three, close_all),
     };
