@@ -260,6 +260,7 @@ static int open_shards(struct control *c, const struct control_params *params, c
         .log_max_bytes = params->log_max_bytes / params->shards,
         .log_reserve_bytes = params->log_reserve_bytes,
         .cache_max_bytes = params->cache_max_bytes / params->shards,
+        .memory_pressure_bytes = params->peer_receive_max_bytes / 8 * 5, /* before clients wait, and long before peers do */
         .election_timeout_ms = params->election_timeout_ms,
         .heartbeat_ms = params->heartbeat_ms,
         .ops = &shards_ops,

@@ -178,9 +178,24 @@ void shard_op_complete(struct shard_op *op)
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
+/* Cached entries keep alive the buffers that they came in, 128 KiB for perhaps 100 bytes. Were that memory never given back,
+ * clients and peers would be read no further for good: without new entries a cache does not forget old ones. */
+static void relieve(struct shard *shard)
+{
+    struct wal_stats stats;
+    if (shard->set->memory_pressure_bytes == 0 ||
+        buf_pool_bytes_out(shard->set->pool) <= shard->set->memory_pressure_bytes) {
+        return;
+    }
+    wal_stats(shard->wal, &stats);
+    wal_cache_shrink(shard->wal, stats.cache_bytes - stats.cache_bytes / 8);
+}
+
 static void shard_turn(struct env_hook *hook)
 {
-    partition_wake_dirty(container_of(hook, struct shard, hook));
+    struct shard *shard = container_of(hook, struct shard, hook);
+    partition_wake_dirty(shard);
+    relieve(shard);
 }
 
 static int open_dir(struct env *env, const char *path, char *errmsg)
@@ -330,6 +345,7 @@ int shards_open(const struct shards_params *params, struct shards **out, char *e
     set->ops = *params->ops;
     set->data = params->data;
     set->pool = params->pool;
+    set->memory_pressure_bytes = params->memory_pressure_bytes;
     set->count = params->count;
     set->node = params->node;
     for (uint32_t i = 0; i < set->count; i++) {

@@ -54,6 +54,7 @@ struct shards_params {
     uint64_t log_max_bytes; /* a shard */
     uint64_t log_reserve_bytes;
     uint64_t cache_max_bytes; /* a shard */
+    uint64_t memory_pressure_bytes; /* held out of the pool: above it caches shrink; 0: never */
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
     const struct shards_ops *ops;

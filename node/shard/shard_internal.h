@@ -53,6 +53,7 @@ struct shards {
     struct shards_ops ops;
     void *data;
     struct buf_pool *pool;
+    uint64_t memory_pressure_bytes;
     uint32_t count;
     uint32_t node;
     struct shard *shards[SHARDS_MAX];

@@ -149,6 +149,10 @@ bool wal_read(struct wal *wal, struct wal_read *read);
 /* The cached entry, borrowed, or NULL (then wal_read it). */
 struct entry *wal_cached(const struct wal_group *g, uint64_t index);
 
+/* Memory is short: let go of the oldest cached entries that are durable, down to @max_bytes. A small entry can hold a large
+ * receive buffer, which the cache's own limit does not count. */
+void wal_cache_shrink(struct wal *wal, uint64_t max_bytes);
+
 /* ---- counters ------------------------------------------------------------------------------------------------- */
 
 struct wal_stats {

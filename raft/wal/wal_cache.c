@@ -111,19 +111,18 @@ static bool item_pending(const struct wal *wal, const struct wal_item *item)
 }
 
 /* Oldest first, down to the limit; what was replaced or trimmed meanwhile has left already. */
-void wal_cache_evict(struct wal *wal)
+static void evict(struct wal *wal, uint64_t max_bytes)
 {
     while (wal->fifo_count > 0) {
         struct wal_fifo_item *oldest = &wal->fifo[wal->fifo_begin];
         struct wal_group *g = oldest->group;
         bool front = oldest->index == g->recent.first && oldest->index <= g->index.last;
 
-        if (front && (wal->stats.cache_bytes <= wal->params.cache_max_bytes ||
+        if (front && (wal->stats.cache_bytes <= max_bytes ||
                       item_pending(wal, wal_index_at(&g->index, oldest->index)))) {
             return;
         }
-        if (!front && wal->stats.cache_bytes <= wal->params.cache_max_bytes &&
-            wal->fifo_count < wal->fifo_capacity) {
+        if (!front && wal->stats.cache_bytes <= max_bytes && wal->fifo_count < wal->fifo_capacity) {
             return;
         }
         if (front) {
@@ -134,6 +133,16 @@ void wal_cache_evict(struct wal *wal)
         wal->fifo_count--;
         wal_group_unref(g);
     }
+}
+
+void wal_cache_evict(struct wal *wal)
+{
+    evict(wal, wal->params.cache_max_bytes);
+}
+
+void wal_cache_shrink(struct wal *wal, uint64_t max_bytes)
+{
+    evict(wal, max_bytes < wal->params.cache_max_bytes ? max_bytes : wal->params.cache_max_bytes);
 }
 
 void wal_cache_forget(struct wal *wal, struct wal_group *g)

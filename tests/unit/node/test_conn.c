@@ -177,6 +177,18 @@ static bool has_all(void *data)
     return ((struct door_conn *)data)->n_answers == 3000;
 }
 
+/* Each batch is alone in its receive buffer, and the cache, which counts the batch, would keep them all. */
+static void small_batches_do_not_hold_large_buffers_for_good(void **state)
+{
+    for (int i = 0; i < 1500; i++) {
+        struct door_conn *c = door_connect(&d, 1);
+        if (door_produce(c, &topic, 0, 100) != 0) {
+            fail_msg("no answer to produce %d", i);
+        }
+        door_disconnect(c);
+    }
+}
+
 static void three_thousand_requests_at_once_are_answered(void **state)
 {
     struct door_conn *c = door_connect(&d, 1);
@@ -270,6 +282,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_half_open_client_is_let_go, open_plain, close_all),
         cmocka_unit_test_setup_teardown(half_open_clients_do_not_take_all_memory, open_short, close_all),
         cmocka_unit_test_setup_teardown(large_frames_do_not_wait_for_each_other, open_short, close_all),
+        cmocka_unit_test_setup_teardown(small_batches_do_not_hold_large_buffers_for_good, open_short, close_all),
         cmocka_unit_test_setup_teardown(three_thousand_requests_at_once_are_answered, open_plain, close_all),
         cmocka_unit_test_setup_teardown(a_slow_reader_gets_all_answers_and_holds_little, open_plain, close_all),
         cmocka_unit_test_setup_teardown(who_never_reads_is_let_go, open_impatient, close_all),
