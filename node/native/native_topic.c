@@ -57,7 +57,7 @@ static void created(struct service_topic *topic)
         native_fail(&r->request, topic->error, topic->text);
         return;
     }
-    if (t != NULL) { /* not with validate_only, nor when it was deleted at once */
+    if (t != NULL) { /* not with validate_only */
         response.topic = native_topic_info(s, t);
     }
     {
