@@ -165,7 +165,7 @@ void door_open(struct door *d, unsigned nodes)
     }
 }
 
-void door_close(struct door *d)
+void door_forget(struct door *d)
 {
     struct list *pos;
     while ((pos = list_pop_front(&d->conns)) != NULL) {
@@ -177,7 +177,12 @@ void door_close(struct door *d)
         frame_reader_close(&c->reader);
         free(c);
     }
+}
+
+void door_close(struct door *d)
+{
     sim_world_free(d->world);
+    door_forget(d);
 }
 
 /* ---- connections --------------------------------------------------------------------------------------------- */

@@ -66,6 +66,7 @@ void door_start(struct door *d, unsigned id);
 
 struct door_conn *door_connect(struct door *d, unsigned id);
 void door_disconnect(struct door_conn *c);
+void door_forget(struct door *d); /* frees all connections; they are disconnected, and that has been done */
 void door_listen(struct door_conn *c); /* deaf no more */
 void door_bytes(struct door_conn *c, const void *bytes, size_t size);
 uint32_t door_send(struct door_conn *c, uint16_t call, const ProtobufCMessage *message, const void *payload, size_t size);
