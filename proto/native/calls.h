@@ -23,6 +23,18 @@
     X(LIST_TOPICS, 9, 1, 1)                                                                                            \
     X(DESCRIBE_TOPIC, 10, 1, 1)                                                                                        \
     X(CLUSTER_STATUS, 11, 1, 1)                                                                                        \
+    X(FIND_COORDINATOR, 12, 1, 1)                                                                                      \
+    X(JOIN_GROUP, 13, 1, 1)                                                                                            \
+    X(SYNC_GROUP, 14, 1, 1)                                                                                            \
+    X(GROUP_HEARTBEAT, 15, 1, 1)                                                                                       \
+    X(LEAVE_GROUP, 16, 1, 1)                                                                                           \
+    X(COMMIT_OFFSETS, 17, 1, 1)                                                                                        \
+    X(FETCH_OFFSETS, 18, 1, 1)                                                                                         \
+    X(LIST_GROUPS, 19, 1, 1)                                                                                           \
+    X(DESCRIBE_GROUPS, 20, 1, 1)                                                                                       \
+    X(DELETE_GROUPS, 21, 1, 1)                                                                                         \
+    X(DELETE_OFFSETS, 22, 1, 1)                                                                                        \
+    X(GROUP_LAG, 23, 1, 1)                                                                                             \
     X(PEER_HELLO, 64, 1, 1)                                                                                            \
     X(PEER_RAFT, 65, 1, 1)                                                                                             \
     X(PEER_LEADERS, 66, 1, 1)                                                                                          \

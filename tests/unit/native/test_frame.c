@@ -117,7 +117,7 @@ static void knows_its_calls_and_their_versions(void **state)
     assert_string_equal(call_name(CALL_PRODUCE), "PRODUCE");
     assert_string_equal(call_name(CALL_ALLOCATE), "ALLOCATE");
     assert_string_equal(call_name(0), "UNKNOWN_CALL");
-    assert_false(call_is_peer(CALL_CLUSTER_STATUS));
+    assert_false(call_is_peer(CALL_GROUP_LAG));
     assert_true(call_is_peer(CALL_PEER_HELLO));
 }
 
@@ -135,6 +135,18 @@ static void call_numbers_stay(void **state)
     assert_int_equal(CALL_LIST_TOPICS, 9);
     assert_int_equal(CALL_DESCRIBE_TOPIC, 10);
     assert_int_equal(CALL_CLUSTER_STATUS, 11);
+    assert_int_equal(CALL_FIND_COORDINATOR, 12);
+    assert_int_equal(CALL_JOIN_GROUP, 13);
+    assert_int_equal(CALL_SYNC_GROUP, 14);
+    assert_int_equal(CALL_GROUP_HEARTBEAT, 15);
+    assert_int_equal(CALL_LEAVE_GROUP, 16);
+    assert_int_equal(CALL_COMMIT_OFFSETS, 17);
+    assert_int_equal(CALL_FETCH_OFFSETS, 18);
+    assert_int_equal(CALL_LIST_GROUPS, 19);
+    assert_int_equal(CALL_DESCRIBE_GROUPS, 20);
+    assert_int_equal(CALL_DELETE_GROUPS, 21);
+    assert_int_equal(CALL_DELETE_OFFSETS, 22);
+    assert_int_equal(CALL_GROUP_LAG, 23);
     assert_int_equal(CALL_PEER_HELLO, 64);
     assert_int_equal(CALL_PEER_RAFT, 65);
     assert_int_equal(CALL_PEER_LEADERS, 66);
