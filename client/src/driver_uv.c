@@ -341,7 +341,7 @@ static void on_prepare(uv_prepare_t *prepare)
     uv_mutex_unlock(&d->mutex);
     now_ns = driver_now_ns();
     if (stopping) {
-        core_close(&d->core);
+        core_shutdown(&d->core);
         if (core_closed(&d->core)) {
             uv_close((uv_handle_t *)&d->async, NULL);
             uv_close((uv_handle_t *)&d->prepare, NULL);

@@ -52,7 +52,7 @@ int core_init(struct core *core, struct client_io *io, const struct core_config 
     return 0;
 }
 
-void core_close(struct core *core)
+void core_shutdown(struct core *core)
 {
     calls_shutdown(core);
     list_for_each_safe (pos, &core->conns) {

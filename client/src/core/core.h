@@ -6,7 +6,7 @@
  *     core_conn_up, core_conn_down          what became of io->connect()
  *     core_conn_read_alloc, ..._commit      bytes that arrived
  *     core_conn_sent                        the oldest io->send() of the connection is done with its memory
- * These record what happened; io is called from core_turn() only (and core_close()). */
+ * These record what happened; io is called from core_turn() only (and core_shutdown()). */
 #ifndef CAIRN_CLIENT_CORE_H
 #define CAIRN_CLIENT_CORE_H
 
@@ -80,7 +80,7 @@ int core_init(struct core *core, struct client_io *io, const struct core_config 
 
 /* Close all connections: io->close() for each; core_closed() is true once all core_conn_down() came in. Producers and
  * consumers must be gone; calls end with ERR_SHUTDOWN. */
-void core_close(struct core *core);
+void core_shutdown(struct core *core);
 bool core_closed(const struct core *core);
 /* Free what core_init made. core_closed() holds. */
 void core_free(struct core *core);

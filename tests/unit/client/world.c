@@ -997,7 +997,7 @@ void world_append(struct world *w, uint32_t partition, int32_t count, uint8_t co
 
 void world_close(struct world *w)
 {
-    core_close(&w->core);
+    core_shutdown(&w->core);
     while (!core_closed(&w->core) || w->heap_count > 0) {
         w->now_ns = w->heap[0]->at_ns > w->now_ns ? w->heap[0]->at_ns : w->now_ns;
         event_run(w, event_pop(w));
