@@ -1,0 +1,39 @@
+/* The coordinators of consumer groups on their shard: for each internal group that has a replica here the replicated
+ * log, the state machine that it feeds, and the coordinator that answers while this replica leads. What partition.h is
+ * for records, this is for consumer groups.
+ *
+ * Internal groups have fixed group ids below METADATA_ID_FIRST, so that a log alone tells what a replica is. Shard's thread,
+ * but for what says hub. */
+#ifndef CAIRN_SHARD_GROUP_RUNTIME_H
+#define CAIRN_SHARD_GROUP_RUNTIME_H
+
+#include "node/fsm/group/coordinator.h"
+#include "node/shard/shard.h"
+
+/* One call to a coordinator, to be submitted from the hub with shards_submit(@group). @u is filled by the caller as
+ * coordinator.h says; what it points at stays until @op.done. Then u.request.error is the answer: an error of the verb,
+ * ERR_NOT_COORDINATOR (another node leads, or none), ERR_LEADER_NOT_READY (this one leads and is not ready yet). What the
+ * answer points at is freed by coordinator_request_release(). */
+struct coordinator_op {
+    struct shard_op op;
+    uint64_t group; /* internal group */
+    enum coordinator_verb verb;
+    union {
+        struct coordinator_request request; /* all begin with it */
+        struct coordinator_join join;
+        struct coordinator_sync sync;
+        struct coordinator_heartbeat heartbeat;
+        struct coordinator_leave leave;
+        struct coordinator_commit commit;
+        struct coordinator_fetch fetch;
+        struct coordinator_forget forget;
+        struct coordinator_delete del;
+        struct coordinator_describe describe;
+        struct coordinator_list list;
+    } u;
+    /* the runtime's */
+    struct group_barrier barrier;
+};
+void coordinator_op_run(struct shard *shard, struct shard_op *op);
+
+#endif
