@@ -231,7 +231,7 @@ static const struct arg produce_table[] = {
     BENCH_ARG_SECONDS,
     {"rate", 'r', ARG_U64, offsetof(struct bench_args, rate), "N",
      "records a second, constantly; latency counts from when each was due"},
-    {"compression", 'z', ARG_TEXT, offsetof(struct bench_args, compression), "none|zstd", "of batches (none)"},
+    {"compression", 'z', ARG_TEXT, offsetof(struct bench_args, compression), "none|gzip|snappy|lz4|zstd", "of batches (none)"},
     {"linger", 0, ARG_TEXT, offsetof(struct bench_args, linger_ms), "MS", "option linger_ms"},
     {"batch-size", 0, ARG_TEXT, offsetof(struct bench_args, batch_size), "BYTES", "option batch_size_bytes"},
     BENCH_ARG_OPTION,

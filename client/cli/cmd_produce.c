@@ -30,7 +30,7 @@ static const struct arg produce_table[] = {
     {"key-delimiter", 'K', ARG_TEXT, offsetof(struct produce_args, delimiter), "TEXT",
      "the line up to it is the key (no keys)"},
     {"partition", 'p', ARG_TEXT, offsetof(struct produce_args, partition), "N", "always this one (by key, or in turn)"},
-    {"compression", 'z', ARG_TEXT, offsetof(struct produce_args, compression), "none|zstd", "of batches (none)"},
+    {"compression", 'z', ARG_TEXT, offsetof(struct produce_args, compression), "none|gzip|snappy|lz4|zstd", "of batches (none)"},
     {"delivery-timeout", 0, ARG_DURATION_MS, offsetof(struct produce_args, delivery_timeout_ms), "TIME",
      "then a record's outcome is unknown (30s)"},
     {"ack-log", 0, ARG_TEXT, offsetof(struct produce_args, ack_log), "FILE",

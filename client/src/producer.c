@@ -89,7 +89,7 @@ static int producer_options(struct cairn_producer *p, const struct cairn_options
          .target = &a->buffer_max_bytes,
          .min = 64u << 10,
          .max = 1ull << 40},
-        {.name = "compression", .kind = OPTION_CHOICE, .target = &codec, .choices = "none|zstd"},
+        {.name = "compression", .kind = OPTION_CHOICE, .target = &codec, .choices = "none|gzip|snappy|lz4|zstd"},
         {.name = "max_block_ms", .kind = OPTION_U32, .target = &p->max_block_ms, .max = INT_MAX},
         {.name = "delivery_timeout_ms",
          .kind = OPTION_U32,
@@ -103,7 +103,7 @@ static int producer_options(struct cairn_producer *p, const struct cairn_options
     if (rv == 0 && a->batch_size_bytes > a->buffer_max_bytes) {
         rv = error_set(error, ERR_CONFIG, "option batch_size_bytes: must not be above buffer_max_bytes");
     }
-    p->config.codec = codec == 1 ? CODEC_ZSTD : CODEC_NONE;
+    p->config.codec = (uint8_t)codec; /* the choices stand in the order of their numbers */
     a->in_flight_max = in_flight;
     return rv;
 }

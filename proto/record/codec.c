@@ -1,8 +1,9 @@
 #include "proto/record/codec.h"
 
 #include <stdlib.h>
-#include <zstd.h>
-#include <zstd_errors.h>
+#include <string.h>
+
+#include "proto/record/codec_impl.h"
 
 #define SCRATCH_SIZE_MIN ((size_t)64 << 10) /* bytes of the first allocation */
 #define EXPANSION_GUESS 4                   /* of compressed records that do not say their size */
@@ -10,7 +11,7 @@
 bool codec_known(uint8_t codec)
 {
     switch (codec) {
-#define X(name, number, text, supported) case number:
+#define X(name, number, text) case number:
         CODEC_TABLE(X)
 #undef X
         return true;
@@ -19,23 +20,10 @@ bool codec_known(uint8_t codec)
     }
 }
 
-bool codec_supported(uint8_t codec)
-{
-    switch (codec) {
-#define X(name, number, text, supported)                                                                               \
-    case number:                                                                                                       \
-        return supported;
-        CODEC_TABLE(X)
-#undef X
-    default:
-        return false;
-    }
-}
-
 const char *codec_name(uint8_t codec)
 {
     switch (codec) {
-#define X(name, number, text, supported)                                                                               \
+#define X(name, number, text)                                                                                          \
     case number:                                                                                                       \
         return text;
         CODEC_TABLE(X)
@@ -51,6 +39,9 @@ void codec_scratch_init(struct codec_scratch *s, size_t size_max)
     s->capacity = 0;
     s->size_max = size_max != 0 ? size_max : CODEC_DECOMPRESSED_MAX;
     s->zstd_level = CODEC_ZSTD_LEVEL_DEFAULT;
+    s->gzip_compress = NULL;
+    s->gzip_decompress = NULL;
+    s->lz4_decompress = NULL;
     s->zstd_compress = NULL;
     s->zstd_decompress = NULL;
 }
@@ -58,13 +49,13 @@ void codec_scratch_init(struct codec_scratch *s, size_t size_max)
 void codec_scratch_close(struct codec_scratch *s)
 {
     free(s->data);
-    ZSTD_freeCCtx(s->zstd_compress);
-    ZSTD_freeDCtx(s->zstd_decompress);
+    gzip_free(s->gzip_compress, s->gzip_decompress);
+    lz4_free(s->lz4_decompress);
+    zstd_free(s->zstd_compress, s->zstd_decompress);
     codec_scratch_init(s, s->size_max);
 }
 
-/* At least @size bytes of output memory; the contents are lost. */
-static int scratch_grow(struct codec_scratch *s, size_t size)
+int scratch_grow(struct codec_scratch *s, size_t size)
 {
     size_t capacity = SCRATCH_SIZE_MIN;
     uint8_t *data;
@@ -92,73 +83,28 @@ static int scratch_grow(struct codec_scratch *s, size_t size)
     return 0;
 }
 
-static int zstd_compress(struct codec_scratch *s, const uint8_t *in, size_t size, size_t *out_size)
+int scratch_guess(struct codec_scratch *s, size_t size)
 {
-    size_t n;
-    int rv;
-
-    if (s->zstd_compress == NULL) {
-        s->zstd_compress = ZSTD_createCCtx();
-        if (s->zstd_compress == NULL) {
-            return ERR_NOMEM;
-        }
-    }
-    rv = scratch_grow(s, size);
-    if (rv != 0) {
-        return rv;
-    }
-    /* One byte less than it is now: output that does not fit is not worth having. */
-    n = ZSTD_compressCCtx(s->zstd_compress, s->data, size - 1, in, size, s->zstd_level);
-    if (ZSTD_isError(n)) {
-        return ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? ERR_NOMEM : ERR_TOO_BIG;
-    }
-    *out_size = n;
-    return 0;
+    return scratch_grow(s, size < s->size_max / EXPANSION_GUESS ? size * EXPANSION_GUESS : s->size_max);
 }
 
-/* In one shot rather than as a stream: a stream would allocate the window that the sender names (up to 128 MiB). Where
- * the sender did not say the size, guess and double: at most twice the work, and the scratch remembers. */
-static int zstd_decompress(struct codec_scratch *s, const uint8_t *in, size_t size, size_t *out_size)
+int scratch_extend(struct codec_scratch *s, size_t used)
 {
-    unsigned long long claimed = ZSTD_getFrameContentSize(in, size);
-    size_t want;
-    size_t n;
-    int rv;
+    size_t capacity = s->capacity < s->size_max / 2 ? s->capacity * 2 : s->size_max;
+    uint8_t *data;
 
-    if (claimed == ZSTD_CONTENTSIZE_ERROR) {
-        return ERR_MALFORMED;
-    }
-    if (claimed == ZSTD_CONTENTSIZE_UNKNOWN) {
-        want = size * EXPANSION_GUESS < s->size_max ? size * EXPANSION_GUESS : s->size_max;
-    } else if (claimed > s->size_max) {
+    if (s->capacity >= s->size_max) {
         return ERR_TOO_BIG;
-    } else {
-        want = (size_t)claimed;
     }
-    if (s->zstd_decompress == NULL) {
-        s->zstd_decompress = ZSTD_createDCtx();
-        if (s->zstd_decompress == NULL) {
-            return ERR_NOMEM;
-        }
+    data = malloc(capacity);
+    if (data == NULL) {
+        return ERR_NOMEM;
     }
-    for (;;) {
-        rv = scratch_grow(s, want);
-        if (rv != 0) {
-            return rv;
-        }
-        n = ZSTD_decompressDCtx(s->zstd_decompress, s->data, s->capacity, in, size);
-        if (!ZSTD_isError(n)) {
-            *out_size = n;
-            return 0;
-        }
-        if (ZSTD_getErrorCode(n) != ZSTD_error_dstSize_tooSmall) {
-            return ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? ERR_NOMEM : ERR_MALFORMED;
-        }
-        if (s->capacity >= s->size_max) {
-            return ERR_TOO_BIG;
-        }
-        want = s->capacity < s->size_max / 2 ? s->capacity * 2 : s->size_max;
-    }
+    memcpy(data, s->data, used);
+    free(s->data);
+    s->data = data;
+    s->capacity = capacity;
+    return 0;
 }
 
 int codec_compress(struct codec_scratch *s, uint8_t codec, const uint8_t *in, size_t size, const uint8_t **out,
@@ -166,13 +112,26 @@ int codec_compress(struct codec_scratch *s, uint8_t codec, const uint8_t *in, si
 {
     int rv;
 
-    if (codec != CODEC_ZSTD) {
+    if (codec == CODEC_NONE || !codec_known(codec)) {
         return ERR_UNSUPPORTED_CODEC;
     }
-    if (size == 0) {
+    if (size < 2) {
         return ERR_TOO_BIG;
     }
-    rv = zstd_compress(s, in, size, out_size);
+    switch ((enum codec)codec) {
+    case CODEC_GZIP:
+        rv = gzip_compress(s, in, size, out_size);
+        break;
+    case CODEC_SNAPPY:
+        rv = snappy_frames_compress(s, in, size, out_size);
+        break;
+    case CODEC_LZ4:
+        rv = lz4_compress(s, in, size, out_size);
+        break;
+    default:
+        rv = zstd_compress(s, in, size, out_size);
+        break;
+    }
     if (rv == 0) {
         *out = s->data;
     }
@@ -184,10 +143,23 @@ int codec_decompress(struct codec_scratch *s, uint8_t codec, const uint8_t *in, 
 {
     int rv;
 
-    if (codec != CODEC_ZSTD) {
+    if (codec == CODEC_NONE || !codec_known(codec)) {
         return ERR_UNSUPPORTED_CODEC;
     }
-    rv = zstd_decompress(s, in, size, out_size);
+    switch ((enum codec)codec) {
+    case CODEC_GZIP:
+        rv = gzip_decompress(s, in, size, out_size);
+        break;
+    case CODEC_SNAPPY:
+        rv = snappy_frames_decompress(s, in, size, out_size);
+        break;
+    case CODEC_LZ4:
+        rv = lz4_decompress(s, in, size, out_size);
+        break;
+    default:
+        rv = zstd_decompress(s, in, size, out_size);
+        break;
+    }
     if (rv == 0) {
         *out = s->data;
     }

@@ -12,22 +12,21 @@
 #define CODEC_DECOMPRESSED_MAX (64u << 20) /* bytes that one batch's records may have, whatever it claims */
 #define CODEC_ZSTD_LEVEL_DEFAULT 1
 
-/* Bits 0-2 of a batch's attributes. X(name, number, text, supported by codec_compress and codec_decompress) */
+/* Bits 0-2 of a batch's attributes. X(name, number, text) */
 #define CODEC_TABLE(X)                                                                                                 \
-    X(CODEC_NONE, 0, "none", true)                                                                                     \
-    X(CODEC_GZIP, 1, "gzip", false)                                                                                    \
-    X(CODEC_SNAPPY, 2, "snappy", false)                                                                                \
-    X(CODEC_LZ4, 3, "lz4", false)                                                                                      \
-    X(CODEC_ZSTD, 4, "zstd", true)
+    X(CODEC_NONE, 0, "none")                                                                                           \
+    X(CODEC_GZIP, 1, "gzip")                                                                                           \
+    X(CODEC_SNAPPY, 2, "snappy")                                                                                       \
+    X(CODEC_LZ4, 3, "lz4")                                                                                             \
+    X(CODEC_ZSTD, 4, "zstd")
 
 enum codec {
-#define X(name, number, text, supported) name = number,
+#define X(name, number, text) name = number,
     CODEC_TABLE(X)
 #undef X
 };
 
-bool codec_known(uint8_t codec);       /* a number of the table: such a batch may be stored and passed on */
-bool codec_supported(uint8_t codec);   /* we can compress and decompress it */
+bool codec_known(uint8_t codec);       /* a number of the table */
 const char *codec_name(uint8_t codec); /* "unknown" where it is not in the table. Static storage. */
 
 /* Output memory and codec state, reused from batch to batch. One user at a time. */
@@ -36,8 +35,11 @@ struct codec_scratch {
     size_t capacity; /* bytes at @data, never above @size_max */
     size_t size_max; /* the bomb guard, bytes */
     int zstd_level;
-    struct ZSTD_CCtx_s *zstd_compress;   /* made at first use */
-    struct ZSTD_DCtx_s *zstd_decompress; /* made at first use */
+    struct z_stream_s *gzip_compress; /* this and the following are made at first use */
+    struct z_stream_s *gzip_decompress;
+    struct LZ4F_dctx_s *lz4_decompress;
+    struct ZSTD_CCtx_s *zstd_compress;
+    struct ZSTD_DCtx_s *zstd_decompress;
 };
 
 /* @size_max 0: CODEC_DECOMPRESSED_MAX. Allocates nothing yet. */

@@ -17,7 +17,7 @@
  *                            unanswered; with nothing under way it leaves at once   (5)
  *   batch_size_bytes         a batch is sent when this full                         (262144)
  *   buffer_max_bytes         of all batches not yet answered                        (67108864)
- *   compression              none or zstd                                           (none)
+ *   compression              none, gzip, snappy, lz4 or zstd                        (none)
  *   max_block_ms             how long send waits for room in the buffer or for the topic's metadata; 0: never (60000)
  *   delivery_timeout_ms      then a batch ends: CAIRN_ERR_UNKNOWN_OUTCOME if it was ever sent, else CAIRN_ERR_TIMEOUT
  *                                                                                   (30000)
