@@ -284,10 +284,10 @@ static void consumer_tick(void *data)
     }
     for (unsigned node = 1; node <= c->w->n_nodes; node++) {
         if (client_connected(c->net, node)) {
-            if (c->verifier || client_random(c->net, 50) == 0) {
-                ask(c, node, true, false);
+            if (c->verifier || client_random(c->net, 15) == 0) {
+                ask(c, node, true, !c->verifier && client_random(c->net, 2) == 0);
             }
-            ask(c, node, false, !c->verifier && client_random(c->net, 50) == 0);
+            ask(c, node, false, !c->verifier && client_random(c->net, 12) == 0);
         }
     }
 }

@@ -44,6 +44,7 @@ struct lane {
     struct uuid topic_id;
     struct uuid dead_id; /* a topic that was given up: a node that is behind may still show it */
     struct oracle_stream *stream; /* NULL: to be begun */
+    struct batch *zombie; /* of the epoch before, sent and not answered: it comes once more when the new one is under way */
     struct list batches;
     unsigned n_batches;
     unsigned under_way;
@@ -88,7 +89,9 @@ static void lane_give_up(struct lane *lane)
         struct batch *b = list_entry(pos, struct batch, link);
         b->abandoned = true;
         list_push_back(&lane->producer->abandoned, &b->link);
-        if (!b->under_way) {
+        if (b->times > 0 && !b->acked && !b->under_way && lane->producer->idempotent && lane->zombie == NULL) {
+            lane->zombie = b;
+        } else if (!b->under_way) {
             batch_free(b);
         }
     }
@@ -158,6 +161,43 @@ static bool all_before_acked(const struct batch *b)
     return true;
 }
 
+static void on_zombie(void *data, int status, const struct frame *frame)
+{
+    struct batch *b = data;
+    Cairn__Native__ProduceResponse *m = NULL;
+
+    if (status == 0 && frame->header.status == 0) {
+        m = cairn__native__produce_response__unpack(NULL, frame->header.message_length, frame->message);
+    }
+    if (m != NULL && m->n_partitions == 1 && m->partitions[0]->error == 0) {
+        oracle_violation(b->lane->producer->w->oracle, "stream %u record %u of an older epoch was taken by node %u after a newer one's",
+                         oracle_stream_id(b->stream), b->seq, b->node);
+    }
+    if (m != NULL) {
+        cairn__native__produce_response__free_unpacked(m, NULL);
+    }
+    batch_free(b);
+}
+
+static bool request_produce(struct batch *b, unsigned node,
+                            void (*answer)(void *data, int status, const struct frame *frame));
+
+/* The new epoch has something in the log: a batch of the older one that comes now must be refused. */
+static void wake_zombie(struct lane *lane, const struct batch *acked)
+{
+    struct batch *b = lane->zombie;
+
+    if (b == NULL || acked->stream == b->stream) {
+        return;
+    }
+    lane->zombie = NULL;
+    if (oracle_stream_part(acked->stream) != oracle_stream_part(b->stream) || !request_produce(b, acked->node, on_zombie)) {
+        batch_free(b);
+        return;
+    }
+    oracle_counts(lane->producer->w->oracle)->zombies++;
+}
+
 static bool is_retriable(int error)
 {
     return err_retriable(error) || error == ERR_UNKNOWN_TOPIC;
@@ -204,12 +244,16 @@ static void batch_answer(struct batch *b, const struct frame *frame)
                      b->seq + b->count - 1, r->base_offset, b->node, r->leader_epoch);
         oracle_acked(o, b->stream, b->seq, b->count, r->base_offset);
         b->acked = true;
+        wake_zombie(lane, b);
         if (b->made_ns > lane->fresh_ns) {
             lane->fresh_ns = b->made_ns;
         }
     } else {
         oracle_trace(o, "client: stream %u %u..%u: n%u says %s", oracle_stream_id(b->stream), b->seq, b->seq + b->count - 1,
                      b->node, err_name((int)r->error));
+        if (r->error != ERR_UNKNOWN_OUTCOME) {
+            oracle_refused(o, b->stream, b->seq, b->count);
+        }
         batch_failed(b, (int)r->error, r->error_text);
     }
     cairn__native__produce_response__free_unpacked(m, NULL);
@@ -242,7 +286,8 @@ static void on_answer(void *data, int status, const struct frame *frame)
 
 /* ---- sending --------------------------------------------------------------------------------------------------------- */
 
-static bool send_batch(struct batch *b, unsigned node)
+static bool request_produce(struct batch *b, unsigned node,
+                            void (*answer)(void *data, int status, const struct frame *frame))
 {
     struct lane *lane = b->lane;
     struct producer *p = lane->producer;
@@ -256,8 +301,16 @@ static bool send_batch(struct batch *b, unsigned node)
     m.n_partitions = 1;
     m.partitions = parts;
     m.timeout_ms = p->w->request_timeout_ms;
-    if (client_request(p->net, node, CALL_PRODUCE, &m.base, b->bytes, b->size, p->w->request_timeout_ms + 500, on_answer,
-                       b) != 0) {
+    oracle_attempted(p->w->oracle, b->stream, b->seq, b->count);
+    return client_request(p->net, node, CALL_PRODUCE, &m.base, b->bytes, b->size, p->w->request_timeout_ms + 500, answer, b) == 0;
+}
+
+static bool send_batch(struct batch *b, unsigned node)
+{
+    struct lane *lane = b->lane;
+    struct producer *p = lane->producer;
+
+    if (!request_produce(b, node, on_answer)) {
         return false;
     }
     oracle_counts(p->w->oracle)->retries += b->times > 0;
@@ -474,7 +527,9 @@ static bool producer_fresh(const void *client)
     const struct producer *p = client;
     for (unsigned t = 0; t < p->w->n_topics; t++) {
         for (unsigned i = 0; i < p->w->partitions; i++) {
-            if (p->lanes[t][i].fresh_ns <= p->w->healed_ns && client_topic(p->net, t)->exists) {
+            /* One that has not heard of a topic yet has acknowledged nothing; only the one that comes and goes may be gone. */
+            if (p->lanes[t][i].fresh_ns <= p->w->healed_ns &&
+                (client_topic(p->net, t)->exists || t == 0 || !p->w->churn)) {
                 return false;
             }
         }

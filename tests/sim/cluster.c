@@ -6,9 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/control/control_internal.h"
+#include "node/shard/shard_internal.h"
+#include "raft/wal/wal_internal.h"
 #include "tests/sim/cluster_internal.h"
 
 #define SLOW_SYNC_MAX_NS (500 * SIM_MS)
+#define STALL_MIN_NS (300 * SIM_MS)
+#define STALL_MAX_NS (3 * SIM_S)
 #define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
 #define IDLE_LIMIT_NS (15 * SIM_S)     /* from the workload's end until nothing is outstanding */
 #define CONVERGE_LIMIT_NS (15 * SIM_S) /* until all replicas are equal */
@@ -24,27 +29,29 @@ static uint64_t draw(struct cluster *c, uint64_t low, uint64_t high)
 static void draw_config(struct cluster *c)
 {
     static const uint64_t files[] = {256u << 10, 1u << 20, 4u << 20};
-    static const uint64_t caches[] = {64u << 10, 1u << 20, 64u << 20};
+    static const uint64_t caches[] = {4u << 10, 64u << 10, 1u << 20, 64u << 20};
     struct cluster_config *f = &c->config;
     struct workload *w = &c->workload;
     uint64_t dice = draw(c, 0, 19);
 
-    c->n = c->params->nodes != 0 ? c->params->nodes : dice == 0 ? 1 : dice <= 3 ? 5 : 3;
+    c->n = c->params->nodes != 0 ? c->params->nodes : dice == 0 ? 1 : dice <= 3 ? 5 : dice == 4 ? 4 : 3;
+    f->seeds = c->n > 3 && draw(c, 0, 1) == 0 ? 3 : c->n; /* the others join what these form */
     f->shards = 1 + (uint32_t)(c->params->seed & 1);
     f->log_file_bytes = files[draw(c, 0, 2)];
-    f->cache_bytes = caches[draw(c, 0, 2)];
+    f->cache_bytes = caches[draw(c, 0, 3)];
     if (draw(c, 0, 3) == 0) {
         f->election_timeout_ms = (uint32_t)draw(c, 300, 800);
         f->heartbeat_ms = f->election_timeout_ms / 4;
     }
     f->disk_errors = draw(c, 0, 15) == 0;
+    f->wipe = c->n >= 3 && c->n <= f->seeds && !f->disk_errors && draw(c, 0, 5) == 0;
     f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
     f->isolate_mean_ns = c->n > 1 && draw(c, 0, 2) == 0 ? draw(c, 1, 6) * SIM_S : 0;
     f->isolate_max_ns = draw(c, 200, 5000) * SIM_MS;
 
     w->n_nodes = c->n;
     w->n_topics = 1 + (unsigned)draw(c, 0, 1);
-    w->churn = w->n_topics > 1 && draw(c, 0, 1) == 0;
+    w->churn = w->n_topics > 1 && draw(c, 0, 1) == 0 && !f->wipe; /* new topics find no third node any more */
     w->partitions = 1 + (unsigned)draw(c, 0, 3);
     w->replication = c->n < 3 ? c->n : 3;
     w->batch_gap_ms = (uint32_t)draw(c, 10, 40) * w->partitions * w->n_topics;
@@ -149,6 +156,15 @@ static void stop_some(struct sim_world *world, void *data)
     sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
 }
 
+/* Each sync takes longer than an election: what a deposed leader wrote is still on its way when it is replaced. */
+static void disk_stalls(struct cluster_node *n, bool on)
+{
+    struct sim_disk_knobs *knobs = sim_node_disk_knobs(n->machine);
+    const struct sim_disk_knobs *usual = &sim_world_knobs(n->cluster->world)->disk;
+    knobs->sync_min_ns = on ? STALL_MIN_NS : usual->sync_min_ns;
+    knobs->sync_max_ns = on ? STALL_MAX_NS : usual->sync_max_ns;
+}
+
 static void join_again(struct sim_world *world, void *data)
 {
     struct cluster_node *n = data;
@@ -156,6 +172,7 @@ static void join_again(struct sim_world *world, void *data)
         sim_net_block(world, n->machine, n->cluster->nodes[i].machine, false);
         sim_net_block(world, n->cluster->nodes[i].machine, n->machine, false);
     }
+    disk_stalls(n, false);
 }
 
 /* The way to a leader that does not know that it was deposed, while clients reach both. */
@@ -170,6 +187,7 @@ static void isolate_some(struct sim_world *world, void *data)
     }
     oracle_trace(c->oracle, "cluster: n%u is cut off from its peers", n->i + 1);
     oracle_counts(c->oracle)->isolations++;
+    disk_stalls(n, c->config.stalls && draw(c, 0, 1) == 0);
     for (unsigned i = 0; i < c->n; i++) {
         if (i != n->i) {
             sim_net_block(world, n->machine, c->nodes[i].machine, (ways & 1) != 0);
@@ -178,6 +196,32 @@ static void isolate_some(struct sim_world *world, void *data)
     }
     sim_world_at(world, sim_world_now(world) + draw(c, 1, c->config.isolate_max_ns), join_again, n);
     sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
+}
+
+/* When all are members, and the topics are there. */
+static void wipe_one(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+    struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
+    bool ready = oracle_counts(c->oracle)->topics_created >= c->workload.n_topics;
+
+    for (unsigned i = 0; i < c->n; i++) {
+        ready = ready && c->nodes[i].node != NULL && control_formed(node_control(c->nodes[i].node));
+    }
+    if (c->healed) {
+        return;
+    }
+    if (!ready) {
+        sim_world_at(world, sim_world_now(world) + 100 * SIM_MS, wipe_one, c);
+        return;
+    }
+    oracle_trace(c->oracle, "cluster: the disk of n%u is wiped", n->i + 1);
+    sim_node_kill(n->machine, SIM_END_POWER);
+    sim_node_wipe_disk(n->machine);
+    sim_node_make_dirs(n->machine, "/var");
+    n->wiped = true;
+    oracle_node_wiped(c->oracle, n->i);
+    cluster_node_start(n);
 }
 
 static void disks_fail(struct sim_world *world, void *data)
@@ -237,7 +281,7 @@ static bool all_clients(struct cluster *c, bool fresh)
 static bool is_fresh(struct cluster *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->nodes[i].node == NULL || c->nodes[i].stopping) {
+        if (!c->nodes[i].wiped && (c->nodes[i].node == NULL || c->nodes[i].stopping)) {
             return false;
         }
     }
@@ -252,10 +296,10 @@ static bool is_idle(struct cluster *c)
 static void live_nodes(struct cluster *c, struct node **nodes)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->nodes[i].node == NULL) {
+        if (c->nodes[i].node == NULL && !c->nodes[i].wiped) {
             oracle_violation(c->oracle, "node %u is down after healing", i + 1);
         }
-        nodes[i] = c->nodes[i].node;
+        nodes[i] = c->nodes[i].wiped ? NULL : c->nodes[i].node;
     }
 }
 
@@ -317,6 +361,7 @@ static void safety(struct cluster *c)
         knobs.slow_disk_factor_max = (uint32_t)slow_max;
     }
     choose_faults(c, &knobs);
+    c->config.stalls = knobs.slow_disk_mean_ns == 0; /* both together would stop a node for an hour */
     sim_swarm_describe(&knobs, text, sizeof text);
     oracle_trace(c->oracle, "cluster: %u nodes, %u shards, %u topics of %u partitions, faults: %s%s", c->n, c->config.shards,
                  c->workload.n_topics, c->workload.partitions, text, c->config.disk_errors ? " disk errors" : "");
@@ -337,6 +382,9 @@ static void safety(struct cluster *c)
     }
     if (c->config.disk_errors) {
         sim_world_at(c->world, begin, disks_fail, c);
+    }
+    if (c->config.wipe) {
+        sim_world_at(c->world, draw(c, end / 4, heal_at - 1), wipe_one, c);
     }
     sim_world_at(c->world, heal_at, heal, c);
     c->swarm = sim_swarm_new(c->world, &knobs, c->params->seed + 1, restart, c);
@@ -371,18 +419,52 @@ static void liveness(struct cluster *c)
     }
 }
 
+/* A producer may hear of a topic only now, when nothing is produced any more. */
+static bool is_verified(struct cluster *c)
+{
+    const struct cluster_machine *m = &c->machines[c->n_machines - 1];
+    return m->clients[0] != NULL && m->kinds[0]->fresh(m->clients[0]);
+}
+
 static void verify(struct cluster *c)
 {
     struct cluster_machine *m = cluster_machine_add(c, "v0");
 
     m->kinds[m->n++] = &client_verifier;
     cluster_machine_start(m);
-    if (!run_until(c, is_fresh, VERIFY_LIMIT_NS)) {
+    if (!run_until(c, is_verified, VERIFY_LIMIT_NS)) {
         describe_clients(c);
         oracle_violation(c->oracle, "not everything could be read at the end");
     }
     client_verifier_conclude(m->clients[0]);
-    oracle_final_topics(c->oracle, control_metadata(node_control(c->nodes[0].node)));
+    oracle_final_topics(c->oracle, control_metadata(node_control(c->nodes[c->nodes[0].wiped ? 1 : 0].node)));
+}
+
+/* At the very end, one log rots where later flushes prove that it was whole: what recovery makes of it is all that counts. */
+static void rot(struct cluster *c)
+{
+    struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
+    char path[ENV_PATH_MAX];
+    const struct wal *wal;
+    uint64_t at;
+
+    if (n->node == NULL || n->wiped) {
+        return;
+    }
+    wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)draw(c, 0, c->config.shards - 1)));
+    if (wal->flush.offset <= wal->current->fresh_end) {
+        return;
+    }
+    at = draw(c, wal->current->fresh_end, wal->flush.offset - 1);
+    wal_path(wal, "wal", wal->current->sequence, path);
+    oracle_trace(c->oracle, "cluster: n%u rots: %s at %" PRIu64, n->i + 1, path, at);
+    sim_node_kill(n->machine, SIM_END_KILL);
+    if (sim_node_flip_bit(n->machine, path, at, (unsigned)draw(c, 0, 7))) {
+        n->rotten = true;
+        oracle_node_rots(c->oracle, n->i);
+        cluster_node_start(n);
+        sim_world_run_for(c->world, SIM_S);
+    }
 }
 
 static void write_log(void *data, struct sim_node *node, const char *line, size_t length)
@@ -418,6 +500,7 @@ void cluster_run(const struct cluster_params *params, struct cluster_result *res
     liveness(c);
     verify(c);
     c->healed = false; /* nobody starts again */
+    rot(c);
     for (unsigned i = 0; i < c->n; i++) {
         sim_node_kill(c->nodes[i].machine, SIM_END_KILL);
     }

@@ -20,6 +20,8 @@ struct cluster_node {
     struct node *node; /* NULL: down */
     struct env *env;
     bool stopping;
+    bool rotten; /* a bit of its log was flipped: it may refuse to start */
+    bool wiped; /* its disk was emptied: it must refuse to be who it was */
     struct cluster_hook hooks[SHARDS_MAX];
 };
 
@@ -35,11 +37,14 @@ struct cluster_machine {
 /* How the nodes are configured; drawn from the seed. */
 struct cluster_config {
     uint32_t shards;
+    unsigned seeds; /* the first so many nodes found the cluster */
     uint64_t log_file_bytes;
     uint64_t cache_bytes;
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
     bool disk_errors;
+    bool stalls; /* a node cut off from its peers may have a disk that stalls for seconds */
+    bool wipe; /* one node loses its disk */
     uint64_t stop_mean_ns;    /* orderly stops; 0: none */
     uint64_t isolate_mean_ns; /* a node loses its peers, but not its clients; 0: never */
     uint64_t isolate_max_ns;

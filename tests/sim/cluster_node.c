@@ -34,7 +34,7 @@ static void fill_params(const struct cluster_node *n, struct env *env, char *pee
         .node = n->i + 1,
         .rack = "",
         .peer_listen = peer,
-        .n_seeds = c->n,
+        .n_seeds = c->config.seeds,
         .shards = c->config.shards,
         .log_file_bytes = c->config.log_file_bytes,
         .log_max_bytes = 2ull << 30,
@@ -46,7 +46,7 @@ static void fill_params(const struct cluster_node *n, struct env *env, char *pee
         .default_partitions = 2,
         .default_replication = c->n < 3 ? c->n : 3,
     };
-    for (unsigned i = 0; i < c->n; i++) {
+    for (unsigned i = 0; i < c->config.seeds; i++) {
         p->control.seeds[i].node = i + 1;
         snprintf(p->control.seeds[i].address, sizeof p->control.seeds[i].address, "n%u:7500", i + 1);
     }
@@ -55,6 +55,10 @@ static void fill_params(const struct cluster_node *n, struct env *env, char *pee
 static void on_refused(void *data, int err, const char *text)
 {
     struct cluster_node *n = data;
+    if (n->wiped && err == ERR_DISK_WIPED) {
+        oracle_counts(n->cluster->oracle)->wiped_refused++;
+        return;
+    }
     oracle_violation(n->cluster->oracle, "node %u: refuses to go on: %s: %s", n->i + 1, err_name(err), text);
 }
 
@@ -97,7 +101,8 @@ static void start(struct env *env, void *data)
     free(params);
     if (rv != 0) {
         n->node = NULL;
-        if (!c->config.disk_errors) {
+        oracle_counts(c->oracle)->rot_refused += n->rotten;
+        if (!c->config.disk_errors && !n->rotten) {
             oracle_violation(c->oracle, "node %u does not start: %s: %s", n->i + 1, err_name(rv), errmsg);
         }
         env_loop_stop(env);

@@ -31,6 +31,7 @@
     X(out_of_order)     /* answers to a batch behind one that had failed */                                            \
     X(given_up)         /* streams ended without knowing the outcome */                                                \
     X(epoch_bumps)                                                                                                     \
+    X(zombies)          /* batches of an older epoch, sent behind a newer one's */                                     \
     X(reads)            /* fetches that brought records */                                                             \
     X(read_records)                                                                                                    \
     X(rereads)          /* readers that began again at 0 */                                                            \
@@ -42,6 +43,11 @@
     X(node_stops)       /* in order */                                                                                 \
     X(fatals)           /* explained by a disk's error */                                                              \
     X(isolations)       /* a node was cut off from its peers, not from its clients */                                  \
+    X(rots)             /* a bit of a log was flipped, behind which the log went on */                                 \
+    X(rot_found)        /* replicas that recovery stopped for it */                                                    \
+    X(rot_refused)      /* nodes that would not start with it */                                                       \
+    X(wipes)            /* a node's disk was emptied */                                                                \
+    X(wiped_refused)    /* ... and it would not go on as the one it had been */                                        \
     X(power_all)                                                                                                       \
     X(torn_tails)                                                                                                      \
     X(stale_records)                                                                                                   \
@@ -79,10 +85,14 @@ void oracle_node_started(struct oracle *o, unsigned i, struct node *node);
 void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *shard);
 /* It was told to stop in order. */
 void oracle_node_leaves(struct oracle *o, unsigned i);
+/* A bit of its log was flipped, not in the newest flush: recovery may stop replicas, but lose nothing silently. */
+void oracle_node_rots(struct oracle *o, unsigned i);
+/* Its disk is empty from now on; none of its replicas may ever come back. */
+void oracle_node_wiped(struct oracle *o, unsigned i);
 /* It ends: its counters are added up. */
 void oracle_node_ended(struct oracle *o, unsigned i, struct node *node);
 
-/* Every replica of every group that is not deleted, on all @n nodes, has applied all that is committed anywhere, and is
+/* Every replica of every group that is not deleted, on all @n nodes (NULL: for good not there), has applied all that is committed anywhere, and is
  * in the same state. False with the first reason. */
 bool oracle_converged(struct oracle *o, struct node *const *nodes, unsigned n, char *why, size_t size);
 
@@ -100,6 +110,9 @@ struct oracle_part *oracle_stream_part(const struct oracle_stream *s);
 uint32_t oracle_sent_next(const struct oracle_stream *s);
 /* A batch of the next @n records leaves for the first time. */
 void oracle_sent(struct oracle *o, struct oracle_stream *s, uint32_t n);
+/* It leaves, for the first time or again; that attempt was answered with an error that says it is not taken. */
+void oracle_attempted(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n);
+void oracle_refused(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n);
 void oracle_acked(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n, int64_t base_offset);
 
 /* The record's value: who sent it, and filler that only its place in the run determines. */

@@ -54,6 +54,13 @@ struct seen_group {
     UT_hash_handle hh;
 };
 
+struct seen_hard_state {
+    uint64_t sequence; /* of the write that carries it */
+    uint64_t term;
+    uint64_t vote;
+};
+#define SEEN_HARD_MAX 16
+
 /* One replica, as it was at the end of its last turn. */
 struct seen_replica {
     struct {
@@ -67,10 +74,13 @@ struct seen_replica {
     uint64_t applied;
     uint64_t last;
     uint64_t stored;
+    uint64_t lost_end; /* what it had stored when its disk was wiped or rotted: others may have counted on it */
     bool leads;
     uint64_t vote;         /* replica id voted for in @term, as it is in memory; 0: none */
     uint64_t durable_term; /* hard state that is durable */
     uint64_t durable_vote;
+    struct seen_hard_state hard[SEEN_HARD_MAX]; /* written, not known to be durable yet, oldest first */
+    size_t n_hard;
     uint64_t *terms; /* [0] unused */
     uint64_t capacity;
     struct seen_group *group;
@@ -85,6 +95,11 @@ struct oracle_stream {
     uint32_t sent;
     uint32_t capacity;
     int64_t *offsets; /* of each record sent: where it was seen or acknowledged; -1: nowhere */
+    struct chances {
+        uint16_t sent;
+        uint16_t refused; /* for good: that attempt left nothing in the log */
+        uint16_t copies;
+    } *chances; /* of each record sent */
 };
 
 struct slot {
@@ -127,7 +142,11 @@ struct oracle {
     struct seen_replica *replicas;
     uint64_t sessions[ORACLE_NODES_MAX];
     bool leaving[ORACLE_NODES_MAX]; /* stopping in order */
+    bool wiped[ORACLE_NODES_MAX];
+    bool rotten[ORACLE_NODES_MAX];
     struct uuid cluster_id;
+    bool pledged[ORACLE_NODES_MAX]; /* to found with the seeds */
+    bool founded;
     struct oracle_part *parts;
     struct oracle_topic *topics;
     struct oracle_stream **streams;
@@ -136,6 +155,14 @@ struct oracle {
 
 struct seen_group *oracle_group(struct oracle *o, uint64_t id);
 bool oracle_group_doomed(const struct oracle *o, uint64_t group);
+
+/* oracle_promises.c: at the end of a turn. */
+struct control;
+struct shard;
+struct group;
+void oracle_follow_promises(struct oracle *o, struct seen_replica *r, const struct group *g, struct shard *shard);
+void oracle_follow_founding(struct oracle *o, unsigned i, const struct control *c);
+
 void oracle_log_free(struct oracle *o);
 void oracle_records_free(struct oracle *o);
 

@@ -245,6 +245,10 @@ static void follow_log(struct oracle *o, struct seen_replica *r, const struct gr
     r->terms = grow(r->terms, &r->capacity, last, sizeof *r->terms);
     for (uint64_t i = same + 1; i <= last; i++) {
         r->terms[i] = core_term_at(g->core, i);
+        if (r->terms[i] > core_term(g->core)) {
+            oracle_violation(o, "group %" PRIu64 ": node %" PRIu64 " in term %" PRIu64 " holds entry %" PRIu64 ".%" PRIu64,
+                             r->key.group, r->key.node + 1, core_term(g->core), i, r->terms[i]);
+        }
         (void)note_entry(o, r, i, r->terms[i], i > first ? r->terms[i - 1] : UINT64_MAX, wal_cached(g->wal, i));
     }
     r->last = last;
@@ -263,6 +267,9 @@ static void check_majority(struct oracle *o, const struct seen_group *g, const s
         const struct seen_replica *r = find_replica(o, node, g->id);
         /* A node that is stopping flushes what it has; its very last turn is not seen. */
         uint64_t end = r == NULL ? 0 : o->leaving[node] ? r->last : r->stored;
+        if (r != NULL && end < r->lost_end) {
+            end = r->lost_end; /* its word may have been on the way when its disk failed it */
+        }
         durable += end >= index && r->terms[index] == term;
     }
     if (g->voters > 0 && durable < g->voters / 2 + 1) {
@@ -319,14 +326,31 @@ static void check_votes(struct oracle *o, const struct seen_replica *leader, uin
     for (unsigned node = 0; node < o->nodes; node++) {
         const struct seen_replica *r = find_replica(o, node, g->id);
         if (r != NULL) {
-            uint64_t at = o->leaving[node] ? r->term : r->durable_term;
-            votes += at > term || (at == term && (o->leaving[node] ? r->vote : r->durable_vote) == replica);
+            uint64_t at = o->leaving[node] || o->wiped[node] ? r->term : r->durable_term;
+            votes += at > term || (at == term && (o->leaving[node] || o->wiped[node] ? r->vote : r->durable_vote) == replica);
         }
     }
     if (g->voters > 1 && votes < g->voters / 2 + 1) {
         oracle_violation(o, "group %" PRIu64 ": node %" PRIu64 " leads in term %" PRIu64 " on %u durable votes of %u voters",
                          g->id, leader->key.node + 1, term, votes, g->voters);
     }
+}
+
+/* A vote may become durable, and leave, in the very turn in which the next hard state is queued behind it. */
+static void follow_hard_state(struct seen_replica *r, const struct core *core)
+{
+    size_t done = 0;
+
+    if (r->n_hard == 0 || r->hard[r->n_hard - 1].sequence != core->sequence_hard) {
+        r->n_hard -= r->n_hard == SEEN_HARD_MAX;
+        r->hard[r->n_hard++] = (struct seen_hard_state){core->sequence_hard, core_term(core), core->raft.voted_for};
+    }
+    while (done < r->n_hard && r->hard[done].sequence <= core->sequence_durable) {
+        r->durable_term = r->hard[done].term;
+        r->durable_vote = r->hard[done++].vote;
+    }
+    r->n_hard -= done;
+    memmove(r->hard, r->hard + done, r->n_hard * sizeof r->hard[0]);
 }
 
 static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t replica, uint64_t term)
@@ -454,6 +478,10 @@ static void look(void *data, struct group *g)
     if (g->state != GROUP_OPEN || core_failed(g->core)) {
         return;
     }
+    if (o->wiped[t->i]) {
+        oracle_violation(o, "group %" PRIu64 ": node %u, whose disk was wiped, has replica %" PRIu64 " again", g->id, t->i + 1,
+                         core_replica(g->core));
+    }
     r = get_replica(o, t->i, g->id);
     if (r->session != o->sessions[t->i] || r->generation != g->generation) {
         r->session = o->sessions[t->i];
@@ -462,15 +490,13 @@ static void look(void *data, struct group *g)
         r->applied = 0;
         r->term = 0;
         r->leads = false;
+        r->n_hard = 0;
     }
     if (r->last != core_last(g->core) || r->terms[r->last] != core_term_at(g->core, r->last)) {
         follow_log(o, r, g);
     }
     r->stored = core_stored(g->core) < r->last ? core_stored(g->core) : r->last;
-    if (g->core->sequence_hard <= g->core->sequence_durable) {
-        r->durable_term = core_term(g->core);
-        r->durable_vote = g->core->raft.voted_for;
-    }
+    follow_hard_state(r, g->core);
     if (core_term(g->core) < r->term) {
         oracle_violation(o, "group %" PRIu64 ": the term of node %u went back", g->id, t->i + 1);
     }
@@ -487,6 +513,7 @@ static void look(void *data, struct group *g)
     if (r->applied != g->applied) {
         follow_applied(o, r, g, t->node, t->shard);
     }
+    oracle_follow_promises(o, r, g, t->shard);
 }
 
 void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *shard)
@@ -495,6 +522,9 @@ void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *
 
     o->counts.turns++;
     group_host_each(shard_host(shard), look, &t);
+    if (shard_is_hub(shard)) {
+        oracle_follow_founding(o, i, node_control(node));
+    }
     if (shard_is_hub(shard) && control_formed(node_control(node))) {
         const struct uuid *id = control_cluster_id(node_control(node));
         if (uuid_is_nil(&o->cluster_id)) {
@@ -536,6 +566,15 @@ static void look_recovered(void *data, struct wal_group *w)
     struct seen_replica *r;
 
     wal_group_info(w, &info);
+    if (info.damaged && o->rotten[start->i]) {
+        o->counts.rot_found++;
+        r = get_replica(o, start->i, info.group);
+        r->session = o->sessions[start->i];
+        r->generation = UINT32_MAX;
+        r->lost_end = r->stored;
+        r->last = r->stored = r->durable_term = r->durable_vote = 0; /* a successor may come in its place */
+        return;
+    }
     if (info.damaged) {
         oracle_violation(o, "group %" PRIu64 ": damaged on node %u, though no disk has rotted", info.group, start->i + 1);
     }
@@ -592,7 +631,7 @@ void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
         o->counts.torn_tails += recovery->torn_bytes > 0;
         o->counts.stale_records += recovery->stale_records;
         o->counts.recovered += recovery->entries;
-        if (recovery->all_damaged || recovery->groups_damaged > 0) {
+        if ((recovery->all_damaged || recovery->groups_damaged > 0) && !o->rotten[i]) {
             oracle_violation(o, "node %u: shard log damaged, though no disk has rotted", i + 1);
         }
         wal_group_each(shard_wal(shards_at(shards, s)), look_recovered, &start);
@@ -606,6 +645,27 @@ void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
             }
             r->last = 0;
             r->stored = 0;
+        }
+    }
+}
+
+void oracle_node_rots(struct oracle *o, unsigned i)
+{
+    o->rotten[i] = true;
+    o->counts.rots++;
+}
+
+void oracle_node_wiped(struct oracle *o, unsigned i)
+{
+    struct seen_replica *r, *next;
+
+    o->wiped[i] = true;
+    o->counts.wipes++;
+    HASH_ITER(hh, o->replicas, r, next)
+    {
+        if (r->key.node == i) {
+            r->lost_end = r->stored;
+            r->last = r->stored = r->durable_term = r->durable_vote = 0;
         }
     }
 }
@@ -640,13 +700,20 @@ static bool group_converged(struct oracle *o, struct seen_group *all, struct nod
 {
     unsigned replicas = 0;
     unsigned leaders = 0;
+    unsigned lost = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        struct shard *shard = shards_of_group(control_shards(node_control(nodes[i])), all->id);
-        struct group *g = group_host_find(shard_host(shard), all->id);
+        struct shard *shard;
+        struct group *g;
         struct seen_replica *r;
         uint32_t digest;
         int64_t high_watermark;
+        if (nodes[i] == NULL) {
+            lost++;
+            continue;
+        }
+        shard = shards_of_group(control_shards(node_control(nodes[i])), all->id);
+        g = group_host_find(shard_host(shard), all->id);
         if (g == NULL) {
             continue;
         }
@@ -663,7 +730,7 @@ static bool group_converged(struct oracle *o, struct seen_group *all, struct nod
             note_state(o, r, g->applied, digest);
         }
     }
-    if (all->n_committed > 0 && !oracle_group_doomed(o, all->id) && (leaders != 1 || replicas < all->voters)) {
+    if (all->n_committed > 0 && !oracle_group_doomed(o, all->id) && (leaders != 1 || replicas + lost < all->voters)) {
         snprintf(why, size, "group %" PRIu64 ": %u replicas of %u, %u leaders", all->id, replicas, all->voters, leaders);
         return false;
     }

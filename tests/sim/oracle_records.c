@@ -132,6 +132,7 @@ void oracle_records_free(struct oracle *o)
     }
     for (uint32_t i = 0; i < o->n_streams; i++) {
         free(o->streams[i]->offsets);
+        free(o->streams[i]->chances);
         free(o->streams[i]);
     }
     free(o->streams);
@@ -180,10 +181,37 @@ void oracle_sent(struct oracle *o, struct oracle_stream *s, uint32_t n)
     while (s->sent + n > s->capacity) {
         s->capacity = s->capacity == 0 ? 64 : 2 * s->capacity;
         s->offsets = realloc(s->offsets, s->capacity * sizeof *s->offsets);
-        assert(s->offsets != NULL);
+        s->chances = realloc(s->chances, s->capacity * sizeof *s->chances);
+        assert(s->offsets != NULL && s->chances != NULL);
     }
     for (uint32_t i = 0; i < n; i++) {
+        s->chances[s->sent] = (struct chances){0, 0, 0};
         s->offsets[s->sent++] = -1;
+    }
+}
+
+/* A refusal is a promise that this attempt is not in the log and never will be. */
+static void check_chances(struct oracle *o, const struct oracle_stream *s, uint32_t seq)
+{
+    const struct chances *c = &s->chances[seq];
+    if (c->copies + c->refused > c->sent) {
+        oracle_violation(o, "group %" PRIu64 " partition %u: stream %u record %u was sent %u times, refused %u times, and is there "
+                         "%u times", s->part->group, s->part->key.partition, s->id, seq, c->sent, c->refused, c->copies);
+    }
+}
+
+void oracle_attempted(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        s->chances[seq + i].sent++;
+    }
+}
+
+void oracle_refused(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        s->chances[seq + i].refused++;
+        check_chances(o, s, seq + i);
     }
 }
 
@@ -287,6 +315,10 @@ static void place(struct oracle *o, struct oracle_stream *s, uint32_t seq, int64
             oracle_violation(o, "partition %u offset %" PRId64 ": its batch's bytes changed", p->key.partition, offset);
         }
         slot->batch_crc = batch_crc;
+    }
+    if (slot->stream == NO_STREAM) {
+        s->chances[seq].copies++;
+        check_chances(o, s, seq);
     }
     slot->stream = s->id;
     slot->seq = seq;
