@@ -156,21 +156,10 @@ struct oracle {
 struct seen_group *oracle_group(struct oracle *o, uint64_t id);
 bool oracle_group_doomed(const struct oracle *o, uint64_t group);
 
+/* oracle_promises.c: at the end of a turn. */
 struct control;
 struct shard;
 struct group;
-struct node;
-
-/* oracle.c: @capacity elements at least until @need is one of them, zeroed. */
-void *oracle_grow(void *memory, uint64_t *capacity, uint64_t need, size_t size);
-struct seen_replica *oracle_find_replica(struct oracle *o, unsigned node, uint64_t group); /* NULL: never seen */
-struct seen_replica *oracle_get_replica(struct oracle *o, unsigned node, uint64_t group);
-
-/* oracle_log.c: equal index, equal state. */
-void oracle_note_state(struct oracle *o, struct seen_replica *r, uint64_t applied, uint32_t digest);
-bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint32_t *digest, int64_t *high_watermark);
-
-/* oracle_promises.c: at the end of a turn. */
 void oracle_follow_promises(struct oracle *o, struct seen_replica *r, const struct group *g, struct shard *shard);
 void oracle_follow_founding(struct oracle *o, unsigned i, const struct control *c);
 
