@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "tests/sim/cluster.h"
+#include "tests/sim/mutants/select.h"
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: cairn-sim --seed N [--seconds S] [--nodes 1..%d] [--faults LIST|none] [--trace]\n"
+    fprintf(stderr, "usage: cairn-sim --seed N [--seconds S] [--nodes 1..%d] [--faults LIST|none] [--trace] [--mutant NAME]\n"
+            "       cairn-sim --mutants\n"
             "LIST: kill,power,power_all,op_kill,pause,partition,one_way,reset,slow_link,slow_disk,clock,stop,isolate,disk\n",
             ORACLE_NODES_MAX);
     return 2;
@@ -19,12 +21,16 @@ int main(int argc, char **argv)
     struct cluster_params params = {.seconds = 30};
     struct cluster_result r;
     bool seeded = false;
+    int rv;
 
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--trace") == 0) {
             params.trace = true;
             continue;
+        }
+        if (strcmp(argv[i], "--mutants") == 0) {
+            return mutants_list();
         }
         if (value == NULL) {
             return usage();
@@ -38,6 +44,11 @@ int main(int argc, char **argv)
             params.nodes = (unsigned)strtoul(value, NULL, 10);
         } else if (strcmp(argv[i], "--faults") == 0) {
             params.faults = value;
+        } else if (strcmp(argv[i], "--mutant") == 0) {
+            rv = mutants_choose(value);
+            if (rv != 0) {
+                return rv;
+            }
         } else {
             return usage();
         }

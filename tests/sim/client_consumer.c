@@ -284,7 +284,8 @@ static void consumer_tick(void *data)
     }
     for (unsigned node = 1; node <= c->w->n_nodes; node++) {
         if (client_connected(c->net, node)) {
-            if (c->verifier || client_random(c->net, 15) == 0) {
+            /* A barrier entry each: without an end of them no two logs would ever be seen level. */
+            if (c->verifier || (client_random(c->net, 15) == 0 && !c->w->stop)) {
                 ask(c, node, true, !c->verifier && client_random(c->net, 2) == 0);
             }
             ask(c, node, false, !c->verifier && client_random(c->net, 12) == 0);

@@ -61,6 +61,13 @@ struct seen_hard_state {
 };
 #define SEEN_HARD_MAX 16
 
+/* What was durable when the replica was deleted, or its disk was wiped or rotted: its word may still be on the way. */
+struct seen_gone {
+    uint64_t end;
+    uint64_t term;
+    uint64_t vote;
+};
+
 /* One replica, as it was at the end of its last turn. */
 struct seen_replica {
     struct {
@@ -74,7 +81,7 @@ struct seen_replica {
     uint64_t applied;
     uint64_t last;
     uint64_t stored;
-    uint64_t lost_end; /* what it had stored when its disk was wiped or rotted: others may have counted on it */
+    struct seen_gone gone;
     bool leads;
     uint64_t vote;         /* replica id voted for in @term, as it is in memory; 0: none */
     uint64_t durable_term; /* hard state that is durable */
@@ -156,10 +163,22 @@ struct oracle {
 struct seen_group *oracle_group(struct oracle *o, uint64_t id);
 bool oracle_group_doomed(const struct oracle *o, uint64_t group);
 
-/* oracle_promises.c: at the end of a turn. */
 struct control;
 struct shard;
 struct group;
+struct node;
+
+/* oracle.c: @capacity elements at least until @need is one of them, zeroed. */
+void *oracle_grow(void *memory, uint64_t *capacity, uint64_t need, size_t size);
+struct seen_replica *oracle_find_replica(struct oracle *o, unsigned node, uint64_t group); /* NULL: never seen */
+struct seen_replica *oracle_get_replica(struct oracle *o, unsigned node, uint64_t group);
+void oracle_forget_replica(struct seen_replica *r); /* nothing of it is to come back */
+
+/* oracle_log.c: equal index, equal state. */
+void oracle_note_state(struct oracle *o, struct seen_replica *r, uint64_t applied, uint32_t digest);
+bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint32_t *digest, int64_t *high_watermark);
+
+/* oracle_promises.c: at the end of a turn. */
 void oracle_follow_promises(struct oracle *o, struct seen_replica *r, const struct group *g, struct shard *shard);
 void oracle_follow_founding(struct oracle *o, unsigned i, const struct control *c);
 

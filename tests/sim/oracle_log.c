@@ -1,178 +1,16 @@
-/* Replicas from the inside: Raft's safety properties, durability and equal states. */
+/* Replicas from the inside: Raft's safety properties, and equal states. */
 #include "tests/sim/oracle_internal.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "node/control/control_internal.h"
 #include "node/fsm/partition/partition_fsm.h"
 #include "node/shard/shard_internal.h"
 #include "raft/core/core_internal.h"
 #include "raft/group/internal.h"
-
-/* ---- failing and tracing --------------------------------------------------------------------------------------------- */
-
-static void print_time(FILE *out, const struct oracle *o)
-{
-    uint64_t us = sim_world_now(o->world) / 1000;
-    fprintf(out, "%3" PRIu64 ".%06" PRIu64 " ", us / 1000000, us % 1000000);
-}
-
-void oracle_violation(struct oracle *o, const char *fmt, ...)
-{
-    va_list args;
-
-    fflush(stdout);
-    fprintf(stdout, "FAIL seed=%" PRIu64 " t=", o->seed);
-    print_time(stdout, o);
-    va_start(args, fmt);
-    vfprintf(stdout, fmt, args);
-    va_end(args);
-    fprintf(stdout, "\n");
-    fflush(stdout);
-    fflush(stderr);
-    _exit(1); /* from the middle of anything: nothing is to be unwound */
-}
-
-void oracle_trace(struct oracle *o, const char *fmt, ...)
-{
-    va_list args;
-
-    if (!o->trace) {
-        return;
-    }
-    print_time(stdout, o);
-    va_start(args, fmt);
-    vfprintf(stdout, fmt, args);
-    va_end(args);
-    fputc('\n', stdout);
-}
-
-void oracle_set_trace(struct oracle *o, bool on)
-{
-    o->trace = on;
-}
-
-struct oracle *oracle_new(struct sim_world *world, uint64_t seed, unsigned nodes)
-{
-    struct oracle *o = calloc(1, sizeof *o);
-    assert(o != NULL && nodes <= ORACLE_NODES_MAX);
-    o->world = world;
-    o->seed = seed;
-    o->nodes = nodes;
-    return o;
-}
-
-void oracle_free(struct oracle *o)
-{
-    oracle_log_free(o);
-    oracle_records_free(o);
-    free(o);
-}
-
-struct oracle_counts *oracle_counts(struct oracle *o)
-{
-    return &o->counts;
-}
-
-uint64_t oracle_seed(const struct oracle *o)
-{
-    return o->seed;
-}
-
-/* ---- tables ---------------------------------------------------------------------------------------------------------- */
-
-static void *grow(void *memory, uint64_t *capacity, uint64_t need, size_t size)
-{
-    uint64_t n = *capacity == 0 ? 64 : *capacity;
-    if (need < *capacity) {
-        return memory;
-    }
-    while (n <= need) {
-        n *= 2;
-    }
-    memory = realloc(memory, n * size);
-    assert(memory != NULL);
-    memset((char *)memory + *capacity * size, 0, (n - *capacity) * size);
-    *capacity = n;
-    return memory;
-}
-
-struct seen_group *oracle_group(struct oracle *o, uint64_t id)
-{
-    struct seen_group *g;
-    HASH_FIND(hh, o->groups, &id, sizeof id, g);
-    if (g == NULL) {
-        g = calloc(1, sizeof *g);
-        assert(g != NULL);
-        g->id = id;
-        HASH_ADD(hh, o->groups, id, sizeof g->id, g);
-    }
-    return g;
-}
-
-static struct seen_replica *find_replica(struct oracle *o, unsigned node, uint64_t group)
-{
-    struct seen_replica *r;
-    struct seen_replica key;
-    memset(&key, 0, sizeof key);
-    key.key.node = node;
-    key.key.group = group;
-    HASH_FIND(hh, o->replicas, &key.key, sizeof key.key, r);
-    return r;
-}
-
-static struct seen_replica *get_replica(struct oracle *o, unsigned node, uint64_t group)
-{
-    struct seen_replica *r = find_replica(o, node, group);
-    if (r == NULL) {
-        r = calloc(1, sizeof *r);
-        assert(r != NULL);
-        r->key.node = node;
-        r->key.group = group;
-        r->group = oracle_group(o, group);
-        r->terms = grow(NULL, &r->capacity, 1, sizeof *r->terms);
-        HASH_ADD(hh, o->replicas, key, sizeof r->key, r);
-    }
-    return r;
-}
-
-void oracle_log_free(struct oracle *o)
-{
-    struct seen_replica *r, *next_r;
-    struct seen_group *g, *next_g;
-
-    HASH_ITER(hh, o->replicas, r, next_r)
-    {
-        HASH_DEL(o->replicas, r);
-        free(r->terms);
-        free(r);
-    }
-    HASH_ITER(hh, o->groups, g, next_g)
-    {
-        struct seen_entry *e, *next_e;
-        struct seen_state *s, *next_s;
-        HASH_ITER(hh, g->entries, e, next_e)
-        {
-            HASH_DEL(g->entries, e);
-            free(e);
-        }
-        HASH_ITER(hh, g->states, s, next_s)
-        {
-            HASH_DEL(g->states, s);
-            free(s);
-        }
-        HASH_DEL(o->groups, g);
-        free(g->committed);
-        free(g->leaders);
-        free(g);
-    }
-}
 
 /* ---- log matching ---------------------------------------------------------------------------------------------------- */
 
@@ -242,7 +80,7 @@ static void follow_log(struct oracle *o, struct seen_replica *r, const struct gr
         oracle_trace(o, "oracle: n%" PRIu64 " group %" PRIu64 " truncated from %" PRIu64 " to %" PRIu64, r->key.node + 1,
                      r->key.group, r->last, same);
     }
-    r->terms = grow(r->terms, &r->capacity, last, sizeof *r->terms);
+    r->terms = oracle_grow(r->terms, &r->capacity, last, sizeof *r->terms);
     for (uint64_t i = same + 1; i <= last; i++) {
         r->terms[i] = core_term_at(g->core, i);
         if (r->terms[i] > core_term(g->core)) {
@@ -264,11 +102,11 @@ static void check_majority(struct oracle *o, const struct seen_group *g, const s
     uint32_t durable = 0;
 
     for (unsigned node = 0; node < o->nodes; node++) {
-        const struct seen_replica *r = find_replica(o, node, g->id);
+        const struct seen_replica *r = oracle_find_replica(o, node, g->id);
         /* A node that is stopping flushes what it has; its very last turn is not seen. */
         uint64_t end = r == NULL ? 0 : o->leaving[node] ? r->last : r->stored;
-        if (r != NULL && end < r->lost_end) {
-            end = r->lost_end; /* its word may have been on the way when its disk failed it */
+        if (r != NULL && end < r->gone.end) {
+            end = r->gone.end;
         }
         durable += end >= index && r->terms[index] == term;
     }
@@ -298,7 +136,7 @@ static void follow_commit(struct oracle *o, struct seen_replica *r, const struct
         struct committed *c;
         if (i > all->n_committed) {
             assert(i == all->n_committed + 1);
-            all->committed = grow(all->committed, &all->capacity, i, sizeof *all->committed);
+            all->committed = oracle_grow(all->committed, &all->capacity, i, sizeof *all->committed);
             all->committed[i].term = r->terms[i];
             all->committed[i].commit_term = core_term(g->core);
             all->committed[i].entry = note_entry(o, r, i, r->terms[i], UINT64_MAX, wal_cached(g->wal, i));
@@ -324,10 +162,12 @@ static void check_votes(struct oracle *o, const struct seen_replica *leader, uin
     uint32_t votes = 0;
 
     for (unsigned node = 0; node < o->nodes; node++) {
-        const struct seen_replica *r = find_replica(o, node, g->id);
+        const struct seen_replica *r = oracle_find_replica(o, node, g->id);
         if (r != NULL) {
-            uint64_t at = o->leaving[node] || o->wiped[node] ? r->term : r->durable_term;
-            votes += at > term || (at == term && (o->leaving[node] || o->wiped[node] ? r->vote : r->durable_vote) == replica);
+            uint64_t at = o->leaving[node] ? r->term : r->durable_term;
+            votes += at > term || r->gone.term > term ||
+                     (at == term && (o->leaving[node] ? r->vote : r->durable_vote) == replica) ||
+                     (r->gone.term == term && r->gone.vote == replica);
         }
     }
     if (g->voters > 1 && votes < g->voters / 2 + 1) {
@@ -389,7 +229,7 @@ static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t repli
 
 /* ---- states ---------------------------------------------------------------------------------------------------------- */
 
-static void note_state(struct oracle *o, struct seen_replica *r, uint64_t applied, uint32_t digest)
+void oracle_note_state(struct oracle *o, struct seen_replica *r, uint64_t applied, uint32_t digest)
 {
     struct seen_group *g = r->group;
     struct seen_state *s;
@@ -411,7 +251,7 @@ static void note_state(struct oracle *o, struct seen_replica *r, uint64_t applie
     }
 }
 
-static bool digest_of(struct node *node, struct shard *shard, uint64_t group, uint32_t *digest, int64_t *high_watermark)
+bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint32_t *digest, int64_t *high_watermark)
 {
     struct partition *p;
 
@@ -451,8 +291,8 @@ static void follow_applied(struct oracle *o, struct seen_replica *r, const struc
     if (p != NULL && partition_fsm_high_watermark(p->fsm) > r->group->high_watermark) {
         r->group->high_watermark = partition_fsm_high_watermark(p->fsm);
     }
-    if (sampled(r->key.group, g->applied) && digest_of(node, shard, r->key.group, &digest, &high_watermark)) {
-        note_state(o, r, g->applied, digest);
+    if (sampled(r->key.group, g->applied) && oracle_digest(node, shard, r->key.group, &digest, &high_watermark)) {
+        oracle_note_state(o, r, g->applied, digest);
     }
 }
 
@@ -482,7 +322,7 @@ static void look(void *data, struct group *g)
         oracle_violation(o, "group %" PRIu64 ": node %u, whose disk was wiped, has replica %" PRIu64 " again", g->id, t->i + 1,
                          core_replica(g->core));
     }
-    r = get_replica(o, t->i, g->id);
+    r = oracle_get_replica(o, t->i, g->id);
     if (r->session != o->sessions[t->i] || r->generation != g->generation) {
         r->session = o->sessions[t->i];
         r->generation = g->generation;
@@ -534,218 +374,4 @@ void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *
             oracle_violation(o, "two clusters: node %u belongs to another one", i + 1);
         }
     }
-}
-
-/* ---- starts and ends ------------------------------------------------------------------------------------------------- */
-
-struct start {
-    struct oracle *o;
-    unsigned i;
-};
-
-/* A single voter leads again in the same term (libraft.md, 16): what it had not stored is gone for everybody, and its index
- * is used once more. */
-static void forget_lost(struct seen_group *g, uint64_t last)
-{
-    struct seen_entry *e, *next;
-
-    HASH_ITER(hh, g->entries, e, next)
-    {
-        if (e->key.index > last) {
-            HASH_DEL(g->entries, e);
-            free(e);
-        }
-    }
-}
-
-static void look_recovered(void *data, struct wal_group *w)
-{
-    struct start *start = data;
-    struct oracle *o = start->o;
-    struct wal_group_info info;
-    struct seen_replica *r;
-
-    wal_group_info(w, &info);
-    if (info.damaged && o->rotten[start->i]) {
-        o->counts.rot_found++;
-        r = get_replica(o, start->i, info.group);
-        r->session = o->sessions[start->i];
-        r->generation = UINT32_MAX;
-        r->lost_end = r->stored;
-        r->last = r->stored = r->durable_term = r->durable_vote = 0; /* a successor may come in its place */
-        return;
-    }
-    if (info.damaged) {
-        oracle_violation(o, "group %" PRIu64 ": damaged on node %u, though no disk has rotted", info.group, start->i + 1);
-    }
-    r = get_replica(o, start->i, info.group);
-    r->session = o->sessions[start->i]; /* met */
-    r->generation = UINT32_MAX;
-    if (info.tombstone) {
-        if (!oracle_group_doomed(o, info.group)) {
-            oracle_violation(o, "group %" PRIu64 " has a tombstone on node %u, though nobody deleted it", info.group,
-                             start->i + 1);
-        }
-        r->last = 0;
-        r->stored = 0;
-        return;
-    }
-    if (info.term < r->durable_term || (info.term == r->durable_term && info.vote != r->durable_vote && r->durable_vote != 0)) {
-        oracle_violation(o, "durability: group %" PRIu64 " on node %u: term %" PRIu64 " with a vote for %" PRIu64
-                         " was durable, recovered was term %" PRIu64 " with a vote for %" PRIu64,
-                         info.group, start->i + 1, r->durable_term, r->durable_vote, info.term, info.vote);
-    }
-    r->durable_term = info.term;
-    r->durable_vote = info.vote;
-    for (uint64_t i = 1; i <= r->stored; i++) {
-        uint64_t term = i > info.last_index ? 0 : wal_group_term(w, i);
-        if (term != r->terms[i]) {
-            oracle_violation(o, "durability: group %" PRIu64 " on node %u: entry %" PRIu64 ".%" PRIu64
-                             " was reported durable, recovered was term %" PRIu64 " (log %" PRIu64 "..%" PRIu64 ")",
-                             info.group, start->i + 1, i, r->terms[i], term, info.first_index, info.last_index);
-        }
-    }
-    r->terms = grow(r->terms, &r->capacity, info.last_index, sizeof *r->terms);
-    for (uint64_t i = 1; i <= info.last_index; i++) {
-        r->terms[i] = wal_group_term(w, i);
-    }
-    r->last = info.last_index;
-    r->stored = info.last_index;
-    r->commit = 0;
-    if (r->group->voters == 1 && info.last_index >= r->group->n_committed) {
-        forget_lost(r->group, info.last_index);
-    }
-}
-
-void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
-{
-    struct start start = {o, i};
-    struct shards *shards = control_shards(node_control(node));
-    struct seen_replica *r, *next;
-
-    o->sessions[i]++;
-    o->leaving[i] = false;
-    o->counts.node_starts++;
-    for (uint32_t s = 0; s < shards_count(shards); s++) {
-        const struct wal_recovery *recovery = shard_recovery(shards_at(shards, s));
-        o->counts.torn_tails += recovery->torn_bytes > 0;
-        o->counts.stale_records += recovery->stale_records;
-        o->counts.recovered += recovery->entries;
-        if ((recovery->all_damaged || recovery->groups_damaged > 0) && !o->rotten[i]) {
-            oracle_violation(o, "node %u: shard log damaged, though no disk has rotted", i + 1);
-        }
-        wal_group_each(shard_wal(shards_at(shards, s)), look_recovered, &start);
-    }
-    HASH_ITER(hh, o->replicas, r, next)
-    {
-        if (r->key.node == i && r->session != o->sessions[i] && r->stored > 0) {
-            if (!oracle_group_doomed(o, r->key.group)) {
-                oracle_violation(o, "durability: node %u forgot its replica of group %" PRIu64 " with %" PRIu64
-                                 " durable entries", i + 1, r->key.group, r->stored);
-            }
-            r->last = 0;
-            r->stored = 0;
-        }
-    }
-}
-
-void oracle_node_rots(struct oracle *o, unsigned i)
-{
-    o->rotten[i] = true;
-    o->counts.rots++;
-}
-
-void oracle_node_wiped(struct oracle *o, unsigned i)
-{
-    struct seen_replica *r, *next;
-
-    o->wiped[i] = true;
-    o->counts.wipes++;
-    HASH_ITER(hh, o->replicas, r, next)
-    {
-        if (r->key.node == i) {
-            r->lost_end = r->stored;
-            r->last = r->stored = r->durable_term = r->durable_vote = 0;
-        }
-    }
-}
-
-void oracle_node_leaves(struct oracle *o, unsigned i)
-{
-    o->leaving[i] = true;
-}
-
-void oracle_node_ended(struct oracle *o, unsigned i, struct node *node)
-{
-    struct shards *shards = control_shards(node_control(node));
-
-    for (uint32_t s = 0; s < shards_count(shards); s++) {
-        struct shard *shard = shards_at(shards, s);
-        struct wal_stats wal;
-        struct group_host_stats host;
-        wal_stats(shard_wal(shard), &wal);
-        group_host_stats(shard_host(shard), &host);
-        o->counts.files_recycled += wal.files_recycled;
-        o->counts.carried_bytes += wal.bytes_carried;
-        o->counts.disk_reads += wal.cache_misses;
-        o->counts.duplicates += shard->stats.duplicates;
-        o->counts.reopened += host.reopened;
-    }
-}
-
-/* ---- convergence ----------------------------------------------------------------------------------------------------- */
-
-static bool group_converged(struct oracle *o, struct seen_group *all, struct node *const *nodes, unsigned n, char *why,
-                            size_t size)
-{
-    unsigned replicas = 0;
-    unsigned leaders = 0;
-    unsigned lost = 0;
-
-    for (unsigned i = 0; i < n; i++) {
-        struct shard *shard;
-        struct group *g;
-        struct seen_replica *r;
-        uint32_t digest;
-        int64_t high_watermark;
-        if (nodes[i] == NULL) {
-            lost++;
-            continue;
-        }
-        shard = shards_of_group(control_shards(node_control(nodes[i])), all->id);
-        g = group_host_find(shard_host(shard), all->id);
-        if (g == NULL) {
-            continue;
-        }
-        replicas++;
-        leaders += g->ready;
-        if (g->state != GROUP_OPEN || g->applied != all->n_committed || core_last(g->core) != all->n_committed) {
-            snprintf(why, size, "group %" PRIu64 " on node %u: state %d, applied %" PRIu64 ", log's end %" PRIu64
-                     ", committed %" PRIu64, all->id, i + 1, g->state, g->applied,
-                     g->core == NULL ? 0 : core_last(g->core), all->n_committed);
-            return false;
-        }
-        r = find_replica(o, i, all->id);
-        if (r != NULL && digest_of(nodes[i], shard, all->id, &digest, &high_watermark)) {
-            note_state(o, r, g->applied, digest);
-        }
-    }
-    if (all->n_committed > 0 && !oracle_group_doomed(o, all->id) && (leaders != 1 || replicas + lost < all->voters)) {
-        snprintf(why, size, "group %" PRIu64 ": %u replicas of %u, %u leaders", all->id, replicas, all->voters, leaders);
-        return false;
-    }
-    return true;
-}
-
-bool oracle_converged(struct oracle *o, struct node *const *nodes, unsigned n, char *why, size_t size)
-{
-    struct seen_group *g, *next;
-
-    HASH_ITER(hh, o->groups, g, next)
-    {
-        if (!group_converged(o, g, nodes, n, why, size)) {
-            return false;
-        }
-    }
-    return true;
 }
