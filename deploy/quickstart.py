@@ -75,9 +75,10 @@ class Cluster:
     def __init__(self, cairnd, cairn):
         self.cairnd, self.cairn = cairnd, cairn
         self.dir = tempfile.mkdtemp(prefix="cairn-quickstart-")
-        ports = free_ports(2 * NODES)
+        ports = free_ports(3 * NODES)
         self.peers = ["127.0.0.1:%d" % p for p in ports[:NODES]]
-        self.clients = ["127.0.0.1:%d" % p for p in ports[NODES:]]
+        self.clients = ["127.0.0.1:%d" % p for p in ports[NODES:2 * NODES]]
+        self.kafka = ["127.0.0.1:%d" % p for p in ports[2 * NODES:]]
         self.processes = {}
         self.bootstrap = ",".join(self.clients)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("CAIRN")}
@@ -86,6 +87,7 @@ class Cluster:
         return [self.cairnd, "--node.id=%d" % number, "--data.dir=%s/node%d" % (self.dir, number),
                 "--cluster.seeds=" + ",".join("%d@%s" % (i + 1, a) for i, a in enumerate(self.peers)),
                 "--peer.listen=" + self.peers[number - 1], "--listeners=client@" + self.clients[number - 1],
+                "--kafka.listeners=kafka@" + self.kafka[number - 1],
                 "--log.file.bytes=32M", "--log.max.bytes=2G", "--log.reserve.bytes=64M",
                 "--log.file=%s/node%d.log" % (self.dir, number)]
 

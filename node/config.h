@@ -52,6 +52,7 @@ struct config {
     struct config_seeds cluster_seeds;
     bool cluster_forget_pledge;
     struct config_listeners listeners;
+    struct config_listeners kafka_listeners;
     struct config_listeners advertised_listeners;
     char peer_listen[ENV_ADDRESS_MAX];
     char peer_advertised[ENV_ADDRESS_MAX]; /* empty: not given */
@@ -67,6 +68,7 @@ struct config {
     uint32_t raft_heartbeat_ms;
     uint32_t topic_default_partitions;
     uint32_t topic_default_replication;
+    bool auto_create_topics;
     uint32_t stop_timeout_ms;
     enum log_level log_level;
     char log_file[ENV_PATH_MAX]; /* empty: stderr */

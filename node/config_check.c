@@ -111,28 +111,66 @@ static int check_peers(const struct config *c, char *errmsg)
     return 0;
 }
 
+/* Both kinds of listeners are one row: places and names must differ over all of them. */
+static uint32_t listeners_count(const struct config *c)
+{
+    return c->listeners.n + c->kafka_listeners.n;
+}
+
+static const struct control_listener *listener_at(const struct config *c, uint32_t i, const char **key)
+{
+    bool kafka = i >= c->listeners.n;
+    *key = kafka ? "kafka.listeners" : "listeners";
+    return kafka ? &c->kafka_listeners.items[i - c->listeners.n] : &c->listeners.items[i];
+}
+
 static int check_listener(const struct config *c, uint32_t i, char *errmsg)
 {
-    const struct control_listener *l = &c->listeners.items[i];
+    const char *key;
+    const char *ignored;
+    const struct control_listener *l = listener_at(c, i, &key);
     const char *same = strcmp(l->address, c->peer_listen) == 0 ? "peer.listen" : NULL;
     if (config_address_wildcard(l->address) && config_listener_advertised(c, l->name) == NULL) {
-        MSG("listeners = %s@%s: advertised.listeners must say where clients find it; allowed: %s@host:port", l->name,
+        MSG("%s = %s@%s: advertised.listeners must say where clients find it; allowed: %s@host:port", key, l->name,
             l->address, l->name);
         return ERR_CONFIG;
     }
-    for (uint32_t j = 0; j < i && same == NULL; j++) {
-        same = strcmp(l->address, c->listeners.items[j].address) == 0 ? c->listeners.items[j].name : NULL;
+    for (uint32_t j = 0; j < i; j++) {
+        const struct control_listener *other = listener_at(c, j, &ignored);
+        if (strcmp(l->name, other->name) == 0) {
+            MSG("%s = %s@%s: another listener has this name; allowed: one for each", key, l->name, l->address);
+            return ERR_CONFIG;
+        }
+        if (same == NULL && strcmp(l->address, other->address) == 0) {
+            same = other->name;
+        }
     }
     if (same != NULL && config_address_port(l->address) != 0) {
-        MSG("listeners = %s@%s: %s has the same address; allowed: one for each", l->name, l->address, same);
+        MSG("%s = %s@%s: %s has the same address; allowed: one for each", key, l->name, l->address, same);
         return ERR_CONFIG;
     }
     return 0;
 }
 
+static bool listener_known(const struct config *c, const char *name)
+{
+    const char *ignored;
+    for (uint32_t i = 0; i < listeners_count(c); i++) {
+        if (strcmp(listener_at(c, i, &ignored)->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int check_listeners(const struct config *c, char *errmsg)
 {
-    for (uint32_t i = 0; i < c->listeners.n; i++) {
+    if (listeners_count(c) > METADATA_LISTENERS_MAX) {
+        MSG("kafka.listeners = %s@%s ...: with listeners there are more than %d; allowed: that many together",
+            c->kafka_listeners.items[0].name, c->kafka_listeners.items[0].address, METADATA_LISTENERS_MAX);
+        return ERR_CONFIG;
+    }
+    for (uint32_t i = 0; i < listeners_count(c); i++) {
         int rv = check_listener(c, i, errmsg);
         if (rv != 0) {
             return rv;
@@ -140,13 +178,10 @@ static int check_listeners(const struct config *c, char *errmsg)
     }
     for (uint32_t i = 0; i < c->advertised_listeners.n; i++) {
         const struct control_listener *l = &c->advertised_listeners.items[i];
-        bool known = false;
-        for (uint32_t j = 0; j < c->listeners.n && !known; j++) {
-            known = strcmp(c->listeners.items[j].name, l->name) == 0;
-        }
+        bool known = listener_known(c, l->name);
         if (!known || config_address_wildcard(l->address)) {
             MSG("advertised.listeners = %s@%s: %s; allowed: the address that clients reach it at, for names in "
-                "listeners",
+                "listeners and kafka.listeners",
                 l->name, l->address, known ? "nobody can connect there" : "no listener has this name");
             return ERR_CONFIG;
         }

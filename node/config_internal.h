@@ -31,6 +31,7 @@ struct config_key {
     size_t offset; /* of the field in struct config */
     enum config_type type;
     bool required;
+    bool none; /* listeners: the word "none" stands for an empty list */
 };
 
 extern const struct config_key config_keys[];

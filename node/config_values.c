@@ -327,6 +327,10 @@ int config_value_parse(const struct config_key *key, const char *text, struct co
     case CONFIG_SEEDS:
         return seeds_parse(text, field, why);
     case CONFIG_LISTENERS:
+        if (key->none && strcmp(text, "none") == 0) {
+            unset(key, field);
+            return 0;
+        }
         return listeners_parse(text, (uint32_t)key->min, field, why);
     }
     return ok ? 0 : ERR_CONFIG;
@@ -371,6 +375,9 @@ void config_value_format(const struct config_key *key, const struct config *c, c
         for (uint32_t i = 0; i < listeners->n; i++) {
             n += (size_t)snprintf(out + n, CONFIG_VALUE_MAX_BYTES - n, "%s%s@%s", i == 0 ? "" : ",",
                                   listeners->items[i].name, listeners->items[i].address);
+        }
+        if (listeners->n == 0 && key->none) {
+            snprintf(out, CONFIG_VALUE_MAX_BYTES, "none");
         }
         break;
     }

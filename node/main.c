@@ -91,11 +91,14 @@ static void fill_params(struct program *p)
     struct node_params *n = &p->params;
     n->env = p->env;
     n->version = CAIRN_VERSION;
-    n->n_listeners = c->listeners.n;
-    for (uint32_t i = 0; i < c->listeners.n; i++) {
-        const struct control_listener *from = &c->listeners.items[i];
+    n->n_listeners = c->listeners.n + c->kafka_listeners.n;
+    for (uint32_t i = 0; i < n->n_listeners; i++) {
+        bool kafka = i >= c->listeners.n;
+        const struct control_listener *from = kafka ? &c->kafka_listeners.items[i - c->listeners.n]
+                                                    : &c->listeners.items[i];
         struct conn_listener_params *to = &n->listeners[i];
         const char *advertised = config_listener_advertised(c, from->name);
+        to->protocol = kafka ? CONN_KAFKA : CONN_NATIVE;
         memcpy(to->name, from->name, sizeof to->name);
         memcpy(to->address, from->address, sizeof to->address);
         if (advertised != NULL) {
@@ -107,6 +110,7 @@ static void fill_params(struct program *p)
     n->memory_max_bytes = c->memory_max_bytes / 4 * 3;
     n->connections_max = c->connections_max;
     n->idle_timeout_ms = c->connection_idle_timeout_ms;
+    n->auto_create_topics = c->auto_create_topics;
     n->control = (struct control_params){
         .data_dir = c->data_dir,
         .node = c->node_id,
@@ -154,8 +158,8 @@ static size_t addresses_format(const struct program *p, const char *between, con
                                size_t size)
 {
     size_t n = (size_t)snprintf(out, size, "peer%s%s", between, control_peer_address(node_control(p->node)));
-    for (uint32_t i = 0; i < p->config.listeners.n; i++) {
-        n += (size_t)snprintf(out + n, size - n, "%s%s%s%s", separator, p->config.listeners.items[i].name, between,
+    for (uint32_t i = 0; i < p->params.n_listeners; i++) {
+        n += (size_t)snprintf(out + n, size - n, "%s%s%s%s", separator, p->params.listeners[i].name, between,
                               node_listener_address(p->node, i));
     }
     return n;

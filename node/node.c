@@ -44,6 +44,11 @@ int node_open(const struct node_params *params, struct node **out, char *errmsg)
         .memory_max_bytes = params->memory_max_bytes,
         .connections_max = params->connections_max,
         .idle_timeout_ms = params->idle_timeout_ms,
+        .kafka = {.auto_create_topics = params->auto_create_topics,
+                  .default_partitions = params->control.default_partitions,
+                  .default_replication = params->control.default_replication,
+                  .connections_max = params->connections_max,
+                  .idle_timeout_ms = params->idle_timeout_ms},
     };
     struct control_params *control_params = malloc(sizeof *control_params);
     struct node *n = calloc(1, sizeof *n);

@@ -16,6 +16,7 @@ struct node_params {
     uint32_t n_listeners;
     uint64_t memory_max_bytes; /* bytes received and held for clients and peers: beyond it client sockets are read no further */
     uint32_t connections_max;
+    bool auto_create_topics;   /* Kafka's clients may have topics made by asking for them */
     uint32_t idle_timeout_ms;  /* of a client connection without any traffic; 0: never */
 };
 

@@ -33,6 +33,7 @@ int conns_listen(struct conns *c, const struct conn_listener_params *listener, c
         return ERR_CONFIG;
     }
     l->conns = c;
+    l->door = listener->protocol == CONN_KAFKA ? &conn_kafka_door : &conn_native_door;
     snprintf(l->name, sizeof l->name, "%s", listener->name);
     rv = env_listen(c->env, listener->address, conn_accept, l, &l->listener, errmsg);
     if (rv == 0) {
@@ -106,7 +107,7 @@ void conns_abandon(struct conns *c)
     list_splice_back(&c->open, &c->ended);
     while ((pos = list_pop_front(&c->open)) != NULL) {
         struct conn *conn = list_entry(pos, struct conn, link);
-        native_session_abandon(&conn->session);
+        conn->door->session_abandon(conn);
         conn_free(conn);
     }
     env_hook_remove(&c->hook);

@@ -1,5 +1,5 @@
-/* Client connections: listeners, sockets, buffers and their limits. What a connection speaks is its listener's front
- * door's matter.
+/* Client connections: listeners, sockets, buffers and their limits. What a connection speaks is its listener's matter: each
+ * leads to one front door.
  *
  * Hub thread. */
 #ifndef CAIRN_CONN_H
@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/kafka/kafka.h"
 #include "node/service/service.h"
 #include "raft/env/env.h"
 
@@ -18,7 +19,13 @@ struct conns;
 #define CONN_TRIM_MS 5000                /* without bytes: its buffer is given back */
 #define CONN_SWEEP_MS 1000
 
+#define CONN_REQUESTS_MAX 1024          /* under way on one connection: beyond it, it is read no further */
+#define CONN_OUT_MAX_BYTES (16u << 20)  /* answers queued for a client that does not read: beyond it, it is read no further */
+
+enum conn_protocol { CONN_NATIVE, CONN_KAFKA };
+
 struct conn_listener_params {
+    enum conn_protocol protocol;
     char name[32];
     char address[ENV_ADDRESS_MAX];    /* to listen on */
     char advertised[ENV_ADDRESS_MAX]; /* what clients are told; empty: as bound */
@@ -30,6 +37,7 @@ struct conns_params {
     uint64_t memory_max_bytes;
     uint32_t connections_max;
     uint32_t idle_timeout_ms; /* 0: never */
+    struct kafka_settings kafka;
 };
 
 struct conns *conns_new(const struct conns_params *params);

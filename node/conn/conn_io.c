@@ -6,7 +6,7 @@
 
 #include "node/conn/conn_internal.h"
 
-static void mark_dirty(struct conn *conn)
+void conn_wake(struct conn *conn)
 {
     if (list_empty(&conn->dirty)) {
         list_push_back(&conn->conns->dirty, &conn->dirty);
@@ -20,7 +20,7 @@ static void drop_responses(struct list *responses)
 {
     struct list *pos;
     while ((pos = list_pop_front(responses)) != NULL) {
-        native_response_release(list_entry(pos, struct native_response, link));
+        service_answer_release(list_entry(pos, struct service_answer, link));
     }
 }
 
@@ -31,7 +31,7 @@ void conn_free(struct conn *conn)
     list_remove(&conn->link);
     list_remove(&conn->dirty);
     list_remove(&conn->paused);
-    frame_reader_close(&conn->reader);
+    conn->door->close(conn);
     free(conn);
 }
 
@@ -51,9 +51,8 @@ static void socket_closed(void *data)
     maybe_free(conn);
 }
 
-static void session_idle(struct native_session *session)
+void conn_session_idle(struct conn *conn)
 {
-    struct conn *conn = container_of(session, struct conn, session);
     conn->session_idle = true;
     maybe_free(conn);
 }
@@ -62,7 +61,7 @@ void conn_close(struct conn *conn, const char *reason)
 {
     struct conns *c = conn->conns;
     char quoted[ERRMSG_SIZE];
-    char client[2 * sizeof conn->session.client];
+    char client[ERRMSG_SIZE];
 
     if (conn->closed) {
         return;
@@ -70,7 +69,7 @@ void conn_close(struct conn *conn, const char *reason)
     conn->closed = true;
     if (reason != NULL) {
         log_event(c->env->logger, LOG_WARN, "client_closed", "peer=%s client=%s reason=%s",
-                  env_conn_peer(c->env, conn->socket), log_quote(client, sizeof client, conn->session.client),
+                  env_conn_peer(c->env, conn->socket), log_quote(client, sizeof client, conn->client),
                   log_quote(quoted, sizeof quoted, reason));
     }
     list_remove(&conn->link);
@@ -79,7 +78,7 @@ void conn_close(struct conn *conn, const char *reason)
     list_remove(&conn->paused);
     c->stats.open--;
     c->ending++;
-    conn->session_idle = native_session_close(&conn->session);
+    conn->session_idle = conn->door->session_close(conn);
     env_conn_close(c->env, conn->socket, socket_closed, conn);
 }
 
@@ -94,44 +93,39 @@ static bool over_budget(const struct conns *c)
  * room until the frame is whole, so many of them waiting for each other would wait for ever. */
 static bool starved(const struct conn *conn)
 {
-    return over_budget(conn->conns) && !frame_reader_has_room(&conn->reader);
+    return over_budget(conn->conns) && !conn->door->has_room(conn);
 }
 
 /* Its own backlog: it sends more than it reads the answers of. */
 static bool backlogged(const struct conn *conn)
 {
-    return conn->session.out_bytes > NATIVE_OUT_MAX_BYTES || conn->session.requests >= NATIVE_REQUESTS_MAX;
+    return *conn->out_bytes > CONN_OUT_MAX_BYTES || *conn->requests >= CONN_REQUESTS_MAX;
+}
+
+/* It is not read: for its backlog, or because a request waits for those before it. */
+static bool stalled(const struct conn *conn)
+{
+    return backlogged(conn) || *conn->held;
 }
 
 /* Give the session what is complete, unless it has enough on its hands. */
 static void feed_session(struct conn *conn)
 {
-    char errmsg[ERRMSG_SIZE];
-    char reason[ERRMSG_SIZE + 32];
-    struct frame frame;
-    int rv;
+    char reason[ERRMSG_SIZE] = "";
+    int rv = 0;
 
-    while (!conn->closed && !backlogged(conn) && frame_reader_next(&conn->reader, &frame)) {
-        errmsg[0] = '\0';
-        rv = native_session_receive(&conn->session, &frame, errmsg);
-        if (rv != 0) {
-            conn->conns->stats.malformed += rv == ERR_MALFORMED;
-            conn_close(conn, errmsg);
-            return;
-        }
+    while (!conn->closed && rv == 0 && !backlogged(conn)) {
+        rv = conn->door->next(conn, reason);
     }
     if (conn->closed) {
         return;
     }
-    rv = frame_reader_error(&conn->reader);
-    if (rv != 0) {
-        conn->conns->stats.malformed++;
-        snprintf(reason, sizeof reason, "%s: not a frame of this protocol",
-                 rv == ERR_TOO_BIG ? "a length above the limit" : err_text(rv));
+    if (rv != 0 && rv != ERR_NOT_FOUND) {
+        conn->conns->stats.malformed += rv == ERR_MALFORMED;
         conn_close(conn, reason);
         return;
     }
-    if (!frame_reader_partial(&conn->reader)) {
+    if (!conn->door->partial(conn)) {
         conn->frame_ms = 0;
     } else if (conn->frame_ms == 0) {
         conn->frame_ms = conn->last_ms;
@@ -148,7 +142,7 @@ static void on_alloc(struct env_conn *socket, void *data, uint8_t **base, size_t
     if (conn->closed) {
         return;
     }
-    if (backlogged(conn) || starved(conn)) {
+    if (stalled(conn) || starved(conn)) {
         conn->reading = false;
         conn->conns->stats.paused++;
         if (list_empty(&conn->paused)) {
@@ -157,7 +151,7 @@ static void on_alloc(struct env_conn *socket, void *data, uint8_t **base, size_t
         env_wake(conn->conns->env);
         return;
     }
-    rv = frame_reader_alloc(&conn->reader, base, len);
+    rv = conn->door->alloc(conn, base, len);
     if (rv != 0) {
         *len = 0;
         conn_close(conn, "out of memory for its request");
@@ -169,12 +163,12 @@ static void on_read(struct env_conn *socket, void *data, ssize_t n)
     struct conn *conn = data;
 
     if (n <= 0) {
-        conn_close(conn, n == 0 && frame_reader_partial(&conn->reader) ? "ended inside a frame" : NULL);
+        conn_close(conn, n == 0 && conn->door->partial(conn) ? "ended inside a frame" : NULL);
         return;
     }
     conn->last_ms = env_now_ms(conn->conns->env);
     conn->conns->stats.bytes_in += (uint64_t)n;
-    frame_reader_commit(&conn->reader, (size_t)n);
+    conn->door->commit(conn, (size_t)n);
     feed_session(conn);
 }
 
@@ -185,16 +179,15 @@ static const struct env_conn_callbacks conn_callbacks = {
 
 /* ---- out ------------------------------------------------------------------------------------------------------------- */
 
-static void session_send(struct native_session *session, struct native_response *r)
+void conn_send(struct conn *conn, struct service_answer *r)
 {
-    struct conn *conn = container_of(session, struct conn, session);
     if (r == NULL) {
         conn->doomed = true;
     } else {
-        session->out_bytes += r->bytes;
+        *conn->out_bytes += r->bytes;
         list_push_back(&conn->out, &r->link);
     }
-    mark_dirty(conn);
+    conn_wake(conn);
 }
 
 static void written(struct env_write *write, int status)
@@ -204,14 +197,14 @@ static void written(struct env_write *write, int status)
 
     conn->write_busy = false;
     while ((pos = list_pop_front(&conn->writing)) != NULL) {
-        struct native_response *r = list_entry(pos, struct native_response, link);
+        struct service_answer *r = list_entry(pos, struct service_answer, link);
         if (r == conn->partial && status == 0) {
             list_push_front(&conn->out, &r->link);
             continue;
         }
-        conn->session.out_bytes -= r->bytes;
+        *conn->out_bytes -= r->bytes;
         conn->conns->stats.bytes_out += status == 0 ? r->bytes : 0;
-        native_response_release(r);
+        service_answer_release(r);
     }
     if (conn->closed) {
         return;
@@ -221,7 +214,7 @@ static void written(struct env_write *write, int status)
         return;
     }
     conn->last_ms = env_now_ms(conn->conns->env);
-    mark_dirty(conn); /* more to send, or room to read again */
+    conn_wake(conn); /* more to send, or room to read again */
 }
 
 /* Gather the answers of this turn into one write. */
@@ -234,7 +227,7 @@ void conn_flush(struct conn *conn)
         return;
     }
     while (n < CONN_BATCH_IOV && (pos = list_pop_front(&conn->out)) != NULL) {
-        struct native_response *r = list_entry(pos, struct native_response, link);
+        struct service_answer *r = list_entry(pos, struct service_answer, link);
         uint32_t i = r == conn->partial ? conn->partial_iov : 0;
         while (i < r->n_iov && n < CONN_BATCH_IOV) {
             conn->iov[n++] = r->iov[i++];
@@ -259,7 +252,7 @@ static void go_on(struct conn *conn)
         return;
     }
     feed_session(conn); /* frames that stood complete while there was a backlog */
-    if (!conn->closed && !conn->reading && !backlogged(conn) && !starved(conn)) {
+    if (!conn->closed && !conn->reading && !stalled(conn) && !starved(conn)) {
         conn->reading = true;
         conn->last_ms = env_now_ms(conn->conns->env); /* that nothing came was not its doing */
         list_remove(&conn->paused);
@@ -299,12 +292,12 @@ void conn_sweep(struct timer *timer)
         if (conn->frame_ms != 0 && conn->reading && now_ms - conn->last_ms > stall_ms) {
             c->stats.timed_out++;
             conn_close(conn, "stands inside a frame without going on");
-        } else if (c->params.idle_timeout_ms != 0 && (conn->session.requests == 0 || conn->write_busy) &&
+        } else if (c->params.idle_timeout_ms != 0 && (*conn->requests == 0 || conn->write_busy) &&
                    now_ms - conn->last_ms > c->params.idle_timeout_ms) {
             c->stats.timed_out++;
             conn_close(conn, conn->write_busy ? "does not take its answers" : "idle");
         } else if (conn->frame_ms == 0 && now_ms - conn->last_ms > CONN_TRIM_MS && conn->reading) {
-            frame_reader_trim(&conn->reader);
+            conn->door->trim(conn);
         }
     }
     /* The budget may have been freed by others than clients. */
@@ -326,7 +319,6 @@ static bool full(struct conns *c)
 
 void conn_accept(struct env_listener *listener, void *data, struct env_conn *socket)
 {
-    const struct frame_limits limits = {FRAME_MESSAGE_MAX, NATIVE_PAYLOAD_MAX_BYTES};
     struct conn_listener *l = data;
     struct conns *c = l->conns;
     struct conn *conn;
@@ -346,10 +338,8 @@ void conn_accept(struct env_listener *listener, void *data, struct env_conn *soc
     list_init(&conn->paused);
     list_init(&conn->out);
     list_init(&conn->writing);
-    frame_reader_init(&conn->reader, c->params.pool, &limits, 0);
-    native_session_init(&conn->session, c->service, l->name);
-    conn->session.send = session_send;
-    conn->session.idle = session_idle;
+    conn->door = l->door;
+    conn->door->open(conn, l->name);
     list_push_back(&c->open, &conn->link);
     c->stats.open++;
     conn->reading = true;

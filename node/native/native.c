@@ -152,20 +152,8 @@ void native_request_end(struct native_request *request)
     }
 }
 
-void native_response_release(struct native_response *r)
-{
-    if (r->fetch != NULL) {
-        service_fetch_free(r->fetch);
-    }
-    buf_release(r->head);
-    if (r->iov != r->iov_inline) {
-        free(r->iov);
-    }
-    free(r);
-}
-
 /* Pieces of the payload: the batches of all parts, in order. */
-static int add_payload(struct native_response *r, const struct service_fetch *fetch)
+static int add_payload(struct service_answer *r, const struct service_fetch *fetch)
 {
     uint32_t n = 1;
     for (uint32_t i = 0; i < fetch->n; i++) {
@@ -191,11 +179,11 @@ static int add_payload(struct native_response *r, const struct service_fetch *fe
     return 0;
 }
 
-static struct native_response *response_new(const struct native_request *request, int status,
+static struct service_answer *response_new(const struct native_request *request, int status,
                                             const ProtobufCMessage *message, struct service_fetch *fetch)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
-    struct native_response *r = calloc(1, sizeof *r);
+    struct service_answer *r = calloc(1, sizeof *r);
     struct frame_header header = {
         .kind = FRAME_RESPONSE,
         .call = request->call,
@@ -211,7 +199,7 @@ static struct native_response *response_new(const struct native_request *request
     r->n_iov = 1;
     r->head = buf_new(NULL, FRAME_HEADER_SIZE + size);
     if (r->head == NULL || (fetch != NULL && add_payload(r, fetch) != 0)) {
-        native_response_release(r);
+        service_answer_release(r);
         return NULL;
     }
     header.payload_length = (uint32_t)r->bytes;
@@ -228,7 +216,7 @@ void native_answer(struct native_request *request, int status, const ProtobufCMe
                    struct service_fetch *fetch)
 {
     struct native_session *session = request->session;
-    struct native_response *r;
+    struct service_answer *r;
 
     if (!session->closed && protobuf_c_message_get_packed_size(message) > FRAME_MESSAGE_MAX) {
         Cairn__Native__Failure failure = CAIRN__NATIVE__FAILURE__INIT;

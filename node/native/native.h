@@ -7,9 +7,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
-#include "node/service/service.h"
+#include "node/service/service_answer.h"
 #include "proto/native/frame.h"
 
 #define NATIVE_REQUESTS_MAX 1024 /* under way on one connection: beyond it, it is read no further */
@@ -18,25 +17,13 @@
 #define NATIVE_PAYLOAD_MAX_BYTES (32u << 20) /* raw bytes of one request */
 #define NATIVE_TOPICS_MAX 4096               /* topics named in one request */
 
-/* An answer on its way to the socket: the connection sends @iov in order, then calls @release. */
-struct native_response {
-    struct list link;
-    struct buf *head;  /* frame header and message */
-    struct iovec *iov; /* head first, then the payload's pieces */
-    uint32_t n_iov;
-    size_t bytes;
-    struct service_fetch *fetch; /* holds the payload's entries; NULL without payload */
-    struct iovec iov_inline[1];
-};
-void native_response_release(struct native_response *r);
-
 struct native_session {
     struct service *service;
     struct request_context ctx;
     char client[64];
     /* Queue @r for sending. Called at any time while the session is open. NULL: there was no memory for an answer; the
      * connection is to be closed, soon but not inside the call. */
-    void (*send)(struct native_session *session, struct native_response *r);
+    void (*send)(struct native_session *session, struct service_answer *r);
     /* A session that was closed has no request under way any more: its owner may free it. */
     void (*idle)(struct native_session *session);
     uint32_t requests; /* under way */

@@ -24,6 +24,7 @@ import native
 SCALE = float(os.environ.get("CAIRN_TEST_SCALE", "1"))  # divides rates, multiplies limits (slow builds)
 ALARMS = ("Assertion", "Sanitizer", "runtime error:", " CORRUPT", "=CORRUPT", "fatal")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+PORTS = 3  # of a node: peers, clients, Kafka's clients
 
 
 class TestFailure(Exception):
@@ -72,11 +73,12 @@ def free_ports(n):
 
 
 class Node:
-    def __init__(self, cluster, number, peer_port, client_port):
+    def __init__(self, cluster, number, peer_port, client_port, kafka_port):
         self.cluster = cluster
         self.id = number
         self.peer_port = peer_port
         self.client_port = client_port
+        self.kafka_port = kafka_port
         self.data_dir = os.path.join(cluster.dir, "node%d" % number)
         self.log_path = os.path.join(cluster.dir, "node%d.log" % number)
         self.process = None
@@ -91,10 +93,15 @@ class Node:
     def peer_address(self):
         return "127.0.0.1:%d" % self.peer_port
 
+    @property
+    def kafka_address(self):
+        return "127.0.0.1:%d" % self.kafka_port
+
     def command(self, extra=()):
         c = self.cluster
         return [c.cairnd, "--node.id=%d" % self.id, "--data.dir=" + self.data_dir, "--cluster.seeds=" + c.seeds(),
                 "--listeners=client@" + self.address, "--peer.listen=" + self.peer_address,
+                "--kafka.listeners=kafka@" + self.kafka_address,
                 "--shards=%d" % c.shards] + ["--%s=%s" % kv for kv in c.config.items()] + list(extra)
 
     def start(self, extra=()):
@@ -182,9 +189,9 @@ class Cluster:
         self.checkers = []
         self.closed = False
         atexit.register(self.close)
-        ports = free_ports(2 * nodes)
+        ports = free_ports(PORTS * nodes)
         for i in range(nodes):
-            self.nodes[i + 1] = Node(self, i + 1, ports[2 * i], ports[2 * i + 1])
+            self.nodes[i + 1] = Node(self, i + 1, *ports[PORTS * i:PORTS * (i + 1)])
 
     def __enter__(self):
         return self
@@ -207,8 +214,7 @@ class Cluster:
 
     def add_node(self):
         number = max(self.nodes) + 1
-        peer, client = free_ports(2)
-        self.nodes[number] = Node(self, number, peer, client)
+        self.nodes[number] = Node(self, number, *free_ports(PORTS))
         return self.nodes[number]
 
     def start(self):
@@ -217,6 +223,9 @@ class Cluster:
 
     def bootstrap(self):
         return ",".join(n.address for n in self.nodes.values())
+
+    def kafka_bootstrap(self):
+        return ",".join(n.kafka_address for n in self.nodes.values())
 
     # ---- looking at it ----
 

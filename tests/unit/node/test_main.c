@@ -47,10 +47,11 @@ static pid_t start(struct fixture *f, const char *file, const char *const *more)
                             "--config=/dev/null",
                             "--cluster.seeds=1@127.0.0.1:0",
                             "--peer.listen=127.0.0.1:0",
+                            "--kafka.listeners=kafka@127.0.0.1:0",
                             "--log.file.bytes=32M",
                             "--log.reserve.bytes=1M",
                             f->data_dir};
-    size_t n = 7;
+    size_t n = 8;
     for (; *more != NULL; more++) {
         argv[n++] = *more;
     }
