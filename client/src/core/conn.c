@@ -150,10 +150,12 @@ void conn_drop(struct conn *conn, int err)
 
 static void hello_apply(struct conn *conn, const Cairn__Native__HelloResponse *m)
 {
+    static const uint8_t nil[sizeof conn->core->cluster_id];
     struct core *core = conn->core;
     struct meta_node *node;
 
-    if (m->cluster_id.len == sizeof core->cluster_id) {
+    /* A node that belongs to no cluster yet says zeros. */
+    if (m->cluster_id.len == sizeof nil && memcmp(m->cluster_id.data, nil, sizeof nil) != 0) {
         if (core->cluster_known && memcmp(core->cluster_id, m->cluster_id.data, sizeof core->cluster_id) != 0) {
             snprintf(core->trouble, sizeof core->trouble, "%.100s belongs to another cluster", conn->address);
             conn_drop(conn, ERR_CLUSTER_MISMATCH);

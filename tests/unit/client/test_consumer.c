@@ -298,6 +298,29 @@ static void unknown_topic_is_told_after_some_patience(void **state)
     world_close(&w);
 }
 
+/* Found by the simulator: greeted while the cluster formed, a client took the zeros for the cluster's id and then refused
+ * every node for good. */
+static void a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster(void **state)
+{
+    struct consumer_config config;
+    struct reader r;
+    struct world w;
+
+    consumer_config_init(&config);
+    world_init(&w, WORLD_NODES, 8);
+    w.node_unformed[1] = true;
+    reader_init(&r, &w, &config);
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        fill(&w, i, 10);
+        world_move_leader(&w, i, i + 1);
+        assign(&r, i, CONSUMER_EARLIEST);
+    }
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 5000, reader_poll, &r));
+    reader_close(&r);
+    world_close(&w);
+}
+
 static void unassign_and_close_while_a_fetch_is_under_way(void **state)
 {
     struct consumer_config config;
@@ -383,6 +406,7 @@ int main(void)
         cmocka_unit_test(pause_holds_and_resume_continues),
         cmocka_unit_test(prefetch_is_bounded),
         cmocka_unit_test(unknown_topic_is_told_after_some_patience),
+        cmocka_unit_test(a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster),
         cmocka_unit_test(unassign_and_close_while_a_fetch_is_under_way),
         cmocka_unit_test(storms_leave_nothing_out),
     };

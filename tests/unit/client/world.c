@@ -315,9 +315,10 @@ static void serve_metadata(struct world *w, struct world_link *l, const struct f
 
 static void serve_hello(struct world *w, struct world_link *l, const struct frame_header *h)
 {
+    static const uint8_t nil[16];
     Cairn__Native__HelloResponse m = CAIRN__NATIVE__HELLO_RESPONSE__INIT;
 
-    m.cluster_id.data = (uint8_t *)(uintptr_t)topic_id;
+    m.cluster_id.data = (uint8_t *)(uintptr_t)(w->node_unformed[l->node] ? nil : topic_id);
     m.cluster_id.len = 16;
     m.node = l->node;
     m.message_max_bytes = FRAME_MESSAGE_MAX;

@@ -82,6 +82,7 @@ struct world {
     bool node_down[WORLD_NODES + 1]; /* refuses connections, kills those it has */
     bool node_deaf[WORLD_NODES + 1]; /* takes everything, answers nothing */
     bool node_mute[WORLD_NODES + 1]; /* carries everything out, answers nothing */
+    bool node_unformed[WORLD_NODES + 1]; /* does not know its cluster's id yet */
     bool topic_missing;
     uint64_t latency_ns;
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
