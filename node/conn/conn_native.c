@@ -28,6 +28,7 @@ static void door_open(struct conn *conn, const char *listener)
     struct native_session *session = &conn->u.native.session;
     frame_reader_init(&conn->u.native.reader, conn->conns->params.pool, &limits, 0);
     native_session_init(session, conn->conns->service, listener);
+    session->peer = env_conn_peer(conn->conns->env, conn->socket);
     session->send = session_send;
     session->idle = session_idle;
     conn->client = session->client;

@@ -76,6 +76,17 @@ uint32_t kafka_controller(struct kafka_request *r);
 int kafka_api_versions(struct kafka_request *r) MUST_USE;
 int kafka_api_versions_unknown(struct kafka_request *r) MUST_USE; /* a version that is not one of ours: KIP-511 */
 int kafka_metadata(struct kafka_request *r) MUST_USE;
+int kafka_find_coordinator(struct kafka_request *r) MUST_USE;
+int kafka_join_group(struct kafka_request *r) MUST_USE;
+int kafka_sync_group(struct kafka_request *r) MUST_USE;
+int kafka_heartbeat(struct kafka_request *r) MUST_USE;
+int kafka_leave_group(struct kafka_request *r) MUST_USE;
+int kafka_offset_commit(struct kafka_request *r) MUST_USE;
+int kafka_offset_fetch(struct kafka_request *r) MUST_USE;
+int kafka_offset_delete(struct kafka_request *r) MUST_USE;
+int kafka_list_groups(struct kafka_request *r) MUST_USE;
+int kafka_describe_groups(struct kafka_request *r) MUST_USE;
+int kafka_delete_groups(struct kafka_request *r) MUST_USE;
 
 /* The table, in order of keys: ApiVersions tells of these and no others. */
 extern const struct kafka_handler kafka_handlers[];

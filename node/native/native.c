@@ -32,6 +32,7 @@ void native_session_init(struct native_session *session, struct service *service
     session->ctx.principal = "anonymous";
     session->ctx.listener = listener;
     session->ctx.client = session->client;
+    session->peer = "";
     session->client[0] = '\0';
     session->requests = 0;
     session->closed = false;

@@ -20,6 +20,7 @@
 struct native_session {
     struct service *service;
     struct request_context ctx;
+    const char *peer; /* address of the client, while it is connected; "" where there is none. Borrowed */
     char client[64];
     /* Queue @r for sending. Called at any time while the session is open. NULL: there was no memory for an answer; the
      * connection is to be closed, soon but not inside the call. */

@@ -29,6 +29,18 @@ int native_delete_topic(struct native_session *session, const struct frame *fram
 int native_list_topics(struct native_session *session, const struct frame *frame) MUST_USE;
 int native_describe_topic(struct native_session *session, const struct frame *frame) MUST_USE;
 int native_cluster_status(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_find_coordinator(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_join_group(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_sync_group(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_group_heartbeat(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_leave_group(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_commit_offsets(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_fetch_offsets(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_list_groups(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_describe_groups(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_delete_groups(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_delete_offsets(struct native_session *session, const struct frame *frame) MUST_USE;
+int native_group_lag(struct native_session *session, const struct frame *frame) MUST_USE;
 
 /* A request that outlives its frame: @size bytes, the struct native_request first. NULL: out of memory. */
 void *native_request_new(struct native_session *session, const struct frame *frame, size_t size) MUST_USE;
