@@ -100,5 +100,9 @@ void control_barrier(struct control *c, struct control_barrier *b);
  * ERR_NOMEM. */
 int control_place_topic(struct control *c, const char *name, uint32_t partitions, uint32_t replication,
                         Cairn__Command__MetadataCommand **out, char *text) MUST_USE;
+/* A command that creates the @count internal groups of the coordinators, spread like partitions over the nodes that are
+ * known, on up to CONTROL_COORDINATOR_REPLICAS of them each. Errors: ERR_NOMEM, ERR_LEADER_NOT_READY (too few nodes are
+ * alive). */
+int control_place_coordinators(struct control *c, uint32_t count, Cairn__Command__MetadataCommand **out) MUST_USE;
 
 #endif

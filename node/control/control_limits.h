@@ -27,5 +27,6 @@
 #define CONTROL_BALANCE_BATCH 16    /* handed back at a time */
 #define CONTROL_BALANCE_UP_MS 10000 /* a node is up for so long before leaderships go back to it */
 #define CONTROL_HAND_OVER_AGAIN_MS 500
+#define CONTROL_COORDINATOR_REPLICAS 3 /* of each internal group of the coordinators, where the cluster has so many nodes */
 
 #endif

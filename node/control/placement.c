@@ -90,6 +90,21 @@ bool placement_choose(struct placement_node *nodes, uint32_t n, uint32_t replica
 
 /* ---- from the read model to a command ------------------------------------------------------------------------ */
 
+static void count_replicas(const struct metadata_topic *t, struct placement_node *nodes, uint32_t n)
+{
+    for (uint32_t p = 0; p < t->n_partitions; p++) {
+        for (uint32_t r = 0; r < t->partitions[p].n_replicas; r++) {
+            for (uint32_t i = 0; i < n; i++) { /* few nodes: no index needed */
+                if (nodes[i].node == t->partitions[p].replicas[r].node) {
+                    nodes[i].replicas++;
+                    nodes[i].leaders += nodes[i].node == t->partitions[p].preferred_node;
+                    break;
+                }
+            }
+        }
+    }
+}
+
 static uint32_t gather(const struct control *c, struct placement_node nodes[METADATA_NODES_MAX])
 {
     const struct metadata_fsm *m = c->metadata.fsm;
@@ -101,18 +116,10 @@ static uint32_t gather(const struct control *c, struct placement_node nodes[META
             (struct placement_node){.node = node->node, .rack = node->rack, .alive = control_node_alive(c, node->node)};
     }
     list_for_each (pos, metadata_fsm_topics(m)) {
-        const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
-        for (uint32_t p = 0; p < t->n_partitions; p++) {
-            for (uint32_t r = 0; r < t->partitions[p].n_replicas; r++) {
-                for (uint32_t i = 0; i < n; i++) { /* few nodes: no index needed */
-                    if (nodes[i].node == t->partitions[p].replicas[r].node) {
-                        nodes[i].replicas++;
-                        nodes[i].leaders += nodes[i].node == t->partitions[p].preferred_node;
-                        break;
-                    }
-                }
-            }
-        }
+        count_replicas(list_entry(pos, struct metadata_topic, link), nodes, n);
+    }
+    if (metadata_fsm_coordinators(m) != NULL) {
+        count_replicas(metadata_fsm_coordinators(m), nodes, n);
     }
     return n;
 }
@@ -144,15 +151,15 @@ static Cairn__Command__MetadataCommand *command_new(struct control *c, const cha
     return command;
 }
 
-static int add_partition(Cairn__Command__CreateTopic *create, struct placement_node *nodes, uint32_t n,
-                         uint32_t replication, uint64_t salt)
+static int add_partition(Cairn__Command__PartitionPlacement **placements, size_t *n_placements,
+                         struct placement_node *nodes, uint32_t n, uint32_t replication, uint64_t salt)
 {
     Cairn__Command__PartitionPlacement *placement = calloc(1, sizeof *placement);
     if (placement == NULL) {
         return ERR_NOMEM;
     }
     cairn__command__partition_placement__init(placement);
-    create->partitions[create->n_partitions++] = placement;
+    placements[(*n_placements)++] = placement;
     placement->nodes = calloc(METADATA_REPLICAS_MAX, sizeof placement->nodes[0]);
     if (placement->nodes == NULL) {
         return ERR_NOMEM;
@@ -226,11 +233,46 @@ int control_place_topic(struct control *c, const char *name, uint32_t partitions
     }
     n = gather(c, nodes);
     for (uint32_t i = 0; i < partitions; i++) {
-        rv = add_partition(command->create_topic, nodes, n, replication, salt + i);
+        rv = add_partition(command->create_topic->partitions, &command->create_topic->n_partitions, nodes, n,
+                           replication, salt + i);
         if (rv != 0) {
             snprintf(text, ERRMSG_SIZE, "place partition %u: %s", i, err_text(rv));
             cairn__command__metadata_command__free_unpacked(command, NULL);
             return rv;
+        }
+    }
+    *out = command;
+    return 0;
+}
+
+/* ---- coordinators -------------------------------------------------------------------------------------------- */
+
+int control_place_coordinators(struct control *c, uint32_t count, Cairn__Command__MetadataCommand **out)
+{
+    struct placement_node nodes[METADATA_NODES_MAX];
+    Cairn__Command__MetadataCommand *command = calloc(1, sizeof *command);
+    Cairn__Command__CreateCoordinators *create = calloc(1, sizeof *create);
+    uint64_t salt = env_random(c->env);
+    uint32_t n = gather(c, nodes);
+    uint32_t replication = n < CONTROL_COORDINATOR_REPLICAS ? n : CONTROL_COORDINATOR_REPLICAS;
+
+    if (command == NULL || create == NULL) {
+        free(command);
+        free(create);
+        return ERR_NOMEM;
+    }
+    cairn__command__metadata_command__init(command);
+    cairn__command__create_coordinators__init(create);
+    command->kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_COORDINATORS;
+    command->create_coordinators = create;
+    create->groups = calloc(count, sizeof create->groups[0]);
+    for (uint32_t i = 0; i < count; i++) {
+        int rv = create->groups == NULL
+                     ? ERR_NOMEM
+                     : add_partition(create->groups, &create->n_groups, nodes, n, replication, salt + i);
+        if (rv != 0) {
+            cairn__command__metadata_command__free_unpacked(command, NULL);
+            return rv == ERR_NOMEM ? rv : ERR_LEADER_NOT_READY;
         }
     }
     *out = command;

@@ -264,7 +264,7 @@ static void delete_run(struct shard *shard, struct shard_op *shard_op)
     if (g != NULL) {
         wal_group_info(g, &info);
     }
-    if (partition_find(shard, op->group) != NULL || g == NULL || info.tombstone) {
+    if (group_host_find(shard_host(shard), op->group) != NULL || g == NULL || info.tombstone) {
         partition_delete_run(shard, shard_op);
         return;
     }
@@ -339,8 +339,21 @@ static void match_partition(struct control *c, const struct metadata_partition *
     }
 }
 
+/* False: enough is under way. */
+static bool match_topic(struct control *c, const struct metadata_topic *t, uint32_t message_max_bytes)
+{
+    for (uint32_t i = 0; i < t->n_partitions; i++) {
+        if (full(c)) {
+            return false;
+        }
+        match_partition(c, &t->partitions[i], message_max_bytes);
+    }
+    return true;
+}
+
 static void pass(struct control *c)
 {
+    const struct metadata_topic *coordinators = metadata_fsm_coordinators(c->metadata.fsm);
     struct local *l;
     struct local *next;
 
@@ -357,12 +370,12 @@ static void pass(struct control *c)
     list_for_each (pos, metadata_fsm_topics(c->metadata.fsm)) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         uint32_t message_max_bytes = (uint32_t)strtoul(metadata_topic_config(t, "max.message.bytes"), NULL, 10);
-        for (uint32_t i = 0; i < t->n_partitions; i++) {
-            if (full(c)) {
-                goto more;
-            }
-            match_partition(c, &t->partitions[i], message_max_bytes);
+        if (!match_topic(c, t, message_max_bytes)) {
+            goto more;
         }
+    }
+    if (coordinators != NULL && !match_topic(c, coordinators, 0)) {
+        goto more;
     }
     return;
 more:

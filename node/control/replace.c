@@ -139,13 +139,13 @@ static bool step_members(struct members_op *op, struct group *g)
 static void members_run(struct shard *shard, struct shard_op *shard_op)
 {
     struct members_op *op = container_of(shard_op, struct members_op, op);
-    struct partition *p = partition_find(shard, op->group);
+    struct group *g = group_host_find(shard_host(shard), op->group);
     struct group_info info;
 
-    if (p != NULL) {
-        group_info(partition_group(p), &info);
+    if (g != NULL) {
+        group_info(g, &info);
         if (info.leading && info.ready) {
-            op->settled = step_members(op, partition_group(p));
+            op->settled = step_members(op, g);
         }
     }
     shard_op_complete(shard_op);

@@ -20,6 +20,7 @@ struct service *service_new(struct env *env, struct control *control, const char
     list_init(&s->creating);
     list_init(&s->initializing);
     timer_init(&s->sweep, service_sweep);
+    service_init_groups(s);
     return s;
 }
 
@@ -38,6 +39,7 @@ void service_end(struct service *s)
     s->ending = true;
     service_end_produce(s);
     service_end_topics(s);
+    service_end_groups(s);
 }
 
 void service_abandon(struct service *s)
@@ -47,6 +49,7 @@ void service_abandon(struct service *s)
         env_timer_stop(s->env, &list_entry(pos, struct service_topic, link)->timer);
     }
     env_timer_stop(s->env, &s->sweep);
+    service_abandon_groups(s);
 }
 
 const struct metadata_fsm *service_metadata(const struct service *s)

@@ -3,6 +3,7 @@
 #define CAIRN_SERVICE_INTERNAL_H
 
 #include "node/service/service.h"
+#include "node/service/service_group.h"
 
 #define SERVICE_SWEEP_MS 250 /* how often produce requests are looked at for their time limit */
 
@@ -22,6 +23,11 @@ struct service {
     bool allocating;
     struct control_proposal allocation;
     struct list initializing; /* struct service_init_producer */
+    struct list finding;      /* struct service_find_coordinator: for a leader */
+    struct timer find_timer;
+    bool creating_coordinators; /* one of the next two is under way */
+    struct control_barrier coordinators_barrier;
+    struct control_proposal coordinators_proposal;
 };
 
 /* The group of a partition. 0, or ERR_UNKNOWN_TOPIC (retriable: the read model may lag). */
@@ -32,5 +38,10 @@ void service_sweep(struct timer *timer);
 void service_end_produce(struct service *s);
 void service_end_topics(struct service *s);
 void service_free_produce(struct service *s);
+/* The internal group that @group belongs to; 0: there are none yet. */
+uint64_t service_internal_group(const struct service *s, const char *group);
+void service_init_groups(struct service *s);
+void service_end_groups(struct service *s);
+void service_abandon_groups(struct service *s);
 
 #endif

@@ -36,4 +36,23 @@ struct coordinator_op {
 };
 void coordinator_op_run(struct shard *shard, struct shard_op *op);
 
+/* ---- for this room and the simulator's oracles ------------------------------------------------------------------------ */
+
+struct group_runtime;
+struct partition_open;
+
+struct group_runtime *group_runtime_find(struct shard *shard, uint64_t group); /* NULL: no replica here */
+const struct groups_fsm *group_runtime_state(const struct group_runtime *r);
+/* Life of a replica, as of a partition's (partition_open_run and so on tell them apart by group id). Errors: those of
+ * group_found, group_join and group_resume, ERR_NOMEM. */
+int group_runtime_open(struct shard *shard, const struct partition_open *open) MUST_USE;
+int group_runtime_resume(struct shard *shard, uint64_t group, uint64_t replica) MUST_USE;
+/* False: there is none, and @done does not run. */
+bool group_runtime_delete(struct shard *shard, uint64_t group, void (*done)(void *data), void *data) MUST_USE;
+void group_runtime_close_all(struct shard *shard);
+/* The node is gone (simulation): after group_host_abandon(), which still looks at proposals. Requests are not touched. */
+void group_runtime_abandon_all(struct shard *shard);
+/* End of turn: answers leave, timers are set. */
+void group_runtime_wake_dirty(struct shard *shard);
+
 #endif

@@ -111,24 +111,28 @@ static void deliver_failed(struct env_message *message)
     free(note);
 }
 
+void shard_tell_failed(struct shard *shard, uint64_t group, uint64_t replica, int err)
+{
+    struct failed_note *note = malloc(sizeof *note);
+    if (note != NULL) {
+        note->message.run = deliver_failed;
+        note->set = shard->set;
+        note->group = group;
+        note->replica = replica;
+        note->err = err;
+        env_post(shard->set->env, &note->message);
+    }
+}
+
 static void on_failed(void *data, int err, const char *text)
 {
     struct partition *p = data;
-    struct failed_note *note = malloc(sizeof *note);
-
     p->failed = true;
     p->leading = false;
     p->ready = false;
     partition_fsm_drop_inflight(p->fsm);
     partition_mark_dirty(p);
-    if (note != NULL) {
-        note->message.run = deliver_failed;
-        note->set = p->shard->set;
-        note->group = p->id;
-        note->replica = p->replica;
-        note->err = err;
-        env_post(p->shard->set->env, &note->message);
-    }
+    shard_tell_failed(p->shard, p->id, p->replica, err);
 }
 
 static const struct group_fsm partition_group_fsm = {
@@ -187,6 +191,11 @@ void partition_open_run(struct shard *shard, struct shard_op *op)
     };
     struct partition *p = partition_find(shard, open->group);
 
+    if (metadata_is_coordinator(open->group)) {
+        open->error = group_runtime_open(shard, open);
+        shard_op_complete(op);
+        return;
+    }
     if (p != NULL) {
         open->error = ERR_EXISTS;
         shard_op_complete(op);
@@ -226,6 +235,10 @@ static void resume_one(void *data, struct wal_group *g)
         log_event(scan->shard->env->logger, LOG_ERROR, "replica_damaged",
                   "group=%llu replica=%llu text=\"its records are corrupt: it will not vote or lead again\"",
                   (unsigned long long)info.group, (unsigned long long)info.replica);
+        return;
+    }
+    if (metadata_is_coordinator(info.group)) {
+        scan->err = group_runtime_resume(scan->shard, info.group, info.replica);
         return;
     }
     p = partition_new(scan->shard, info.group, info.replica);
@@ -273,6 +286,7 @@ void partition_close_all(struct shard *shard, bool silent)
     struct partition *next;
     if (!silent) {
         partition_end_readers(shard);
+        group_runtime_close_all(shard);
     }
     HASH_ITER(hh, shard->partitions, p, next)
     {
@@ -297,12 +311,15 @@ void partition_delete_run(struct shard *shard, struct shard_op *op)
     struct partition_delete *del = container_of(op, struct partition_delete, op);
     struct partition *p = partition_find(shard, del->group);
     struct group *g;
+    del->error = 0;
+    if (group_runtime_delete(shard, del->group, deleted, del)) {
+        return;
+    }
     if (p == NULL) {
         del->error = ERR_NOT_FOUND;
         shard_op_complete(op);
         return;
     }
-    del->error = 0;
     p->leading = false;
     p->ready = false;
     end_waiters(p, ERR_UNKNOWN_TOPIC);
@@ -324,7 +341,7 @@ void partition_configure_run(struct shard *shard, struct shard_op *op)
 void partition_transfer_run(struct shard *shard, struct shard_op *op)
 {
     struct partition_transfer *transfer = container_of(op, struct partition_transfer, op);
-    struct partition *p = partition_find(shard, transfer->group);
-    transfer->error = p == NULL ? ERR_NOT_FOUND : group_transfer(p->group, transfer->node);
+    struct group *g = group_host_find(shard->host, transfer->group);
+    transfer->error = g == NULL ? ERR_NOT_FOUND : group_transfer(g, transfer->node);
     shard_op_complete(op);
 }

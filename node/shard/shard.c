@@ -195,6 +195,7 @@ static void shard_turn(struct env_hook *hook)
 {
     struct shard *shard = container_of(hook, struct shard, hook);
     partition_wake_dirty(shard);
+    group_runtime_wake_dirty(shard);
     relieve(shard);
 }
 
@@ -286,6 +287,7 @@ static int make_shard(struct shards *set, uint32_t id)
     shard->set = set;
     shard->id = id;
     list_init(&shard->dirty);
+    list_init(&shard->dirty_runtimes);
     list_init(&shard->readers);
     list_init(&shard->hook.link);
     codec_scratch_init(&shard->scratch, 0);
@@ -323,6 +325,7 @@ static void drop_all(struct shards *set)
             env_hook_remove(&shard->hook);
             group_host_abandon(shard->host);
         }
+        group_runtime_abandon_all(shard);
         if (i > 0) {
             env_loop_free(shard->env);
         }

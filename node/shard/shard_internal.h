@@ -3,6 +3,7 @@
 #define CAIRN_SHARD_INTERNAL_H
 
 #include "node/fsm/partition/partition_fsm.h"
+#include "node/shard/group_runtime.h"
 #include "node/shard/partition.h"
 #include "node/shard/shard.h"
 #include "proto/record/record_iter.h"
@@ -39,6 +40,8 @@ struct shard {
     struct group_host *host;
     struct partition *partitions;
     struct list dirty;
+    struct group_runtime *runtimes; /* replicas of internal groups */
+    struct list dirty_runtimes;
     struct list readers; /* struct partition_fetch: for their turn to read */
     uint64_t reading_bytes;
     struct env_hook hook; /* behind the group host's: wakes those who wait */
@@ -67,6 +70,8 @@ static inline bool shard_is_hub(const struct shard *shard)
     return shard->id == 0;
 }
 
+/* A replica stopped for good: tell the hub. */
+void shard_tell_failed(struct shard *shard, uint64_t group, uint64_t replica, int err);
 /* Resume every replica that the shard log knows. */
 int partition_resume_all(struct shard *shard) MUST_USE;
 /* End everybody who waits, free all partitions of the shard; @silent: no callbacks (the node is gone). */

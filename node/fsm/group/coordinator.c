@@ -312,6 +312,28 @@ void coordinator_step_down(struct coordinator *c)
     coordinator_end(c, NULL);
 }
 
+void coordinator_abandon(struct coordinator *c)
+{
+    struct live_group *g;
+    struct live_group *next;
+    struct list *pos;
+    c->leading = false;
+    while ((pos = list_pop_front(&c->tickets)) != NULL) {
+        free(list_entry(pos, struct ticket, link));
+    }
+    HASH_ITER (hh, c->groups, g, next) {
+        list_for_each (m, &g->members) {
+            list_entry(m, struct live_member, link)->join = NULL;
+            list_entry(m, struct live_member, link)->sync = NULL;
+        }
+        g->n_joins = 0;
+        list_init(&g->held);
+        coordinator_free_group(c, g);
+    }
+    list_init(&c->answered);
+    deadline_clear(&c->deadlines, &c->expire);
+}
+
 void coordinator_tick(struct coordinator *c, uint64_t now_ms)
 {
     struct deadline *t;

@@ -146,7 +146,7 @@ struct coordinator_part {
     const void *metadata; /* commit; NULL is kept as no bytes */
     uint32_t metadata_size;
     struct group_blob *metadata_out; /* fetch; NULL: nothing committed */
-    int error;
+    int error; /* commit, forget: one that is set already is left out */
 };
 
 /* OffsetCommit. Errors: ERR_UNKNOWN_MEMBER, ERR_ILLEGAL_GENERATION, ERR_FENCED_INSTANCE, ERR_REBALANCE,
@@ -244,6 +244,8 @@ void coordinator_config_default(struct coordinator_config *config);
 struct coordinator *coordinator_new(const struct groups_fsm *fsm, const struct coordinator_config *config,
                                     const struct coordinator_ops *ops, void *data) MUST_USE;
 void coordinator_free(struct coordinator *c); /* must have stepped down */
+/* The node is gone (simulation), and perhaps the requests' memory with it: step down without touching or answering any. */
+void coordinator_abandon(struct coordinator *c);
 
 /* Everything of earlier terms is applied: take over the saved members, each with a fresh session. Errors: ERR_NOMEM. */
 int coordinator_lead(struct coordinator *c, uint64_t now_ms) MUST_USE;

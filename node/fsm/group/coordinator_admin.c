@@ -180,6 +180,14 @@ static void release_fetch(struct coordinator_fetch *f)
     }
 }
 
+/* Names that were copied for the call. */
+static void release_forget(struct coordinator_forget *f)
+{
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        release_blob(&f->parts[i].metadata_out);
+    }
+}
+
 static void release_describe(struct coordinator_describe *d)
 {
     release_blob(&d->protocol_type);
@@ -216,6 +224,9 @@ void coordinator_request_release(struct coordinator_request *request)
         break;
     case COORDINATOR_FETCH:
         release_fetch(container_of(request, struct coordinator_fetch, request));
+        break;
+    case COORDINATOR_FORGET:
+        release_forget(container_of(request, struct coordinator_forget, request));
         break;
     case COORDINATOR_DESCRIBE:
         release_describe(container_of(request, struct coordinator_describe, request));

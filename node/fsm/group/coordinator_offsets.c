@@ -53,7 +53,9 @@ static int check_parts(struct coordinator_commit *r, uint32_t *n)
     }
     *n = 0;
     for (uint32_t i = 0; i < r->n_parts; i++) {
-        r->parts[i].error = r->parts[i].metadata_size > GROUP_COMMIT_METADATA_MAX ? ERR_OFFSET_METADATA_TOO_BIG : 0;
+        if (r->parts[i].error == 0 && r->parts[i].metadata_size > GROUP_COMMIT_METADATA_MAX) {
+            r->parts[i].error = ERR_OFFSET_METADATA_TOO_BIG;
+        }
         if (r->parts[i].error == 0) {
             bytes += r->parts[i].metadata_size;
             ++*n;
@@ -229,9 +231,6 @@ void coordinator_forget(struct coordinator *c, uint64_t now_ms, struct coordinat
     struct live_group *g = NULL;
     uint32_t n = 0;
     int rv;
-    for (uint32_t i = 0; i < r->n_parts; i++) {
-        r->parts[i].error = 0;
-    }
     if (!coordinator_begin(c, now_ms, &r->request, COORDINATOR_FORGET)) {
         return;
     }
@@ -245,7 +244,7 @@ void coordinator_forget(struct coordinator *c, uint64_t now_ms, struct coordinat
     }
     for (uint32_t i = 0; rv == 0 && i < r->n_parts; i++) {
         const char *name = r->parts[i].topic_name;
-        if (g != NULL && g->n_members > 0 && (name == NULL || subscribed(g, name))) {
+        if (r->parts[i].error == 0 && g != NULL && g->n_members > 0 && (name == NULL || subscribed(g, name))) {
             r->parts[i].error = ERR_SUBSCRIBED;
         }
         n += r->parts[i].error == 0;

@@ -35,6 +35,8 @@ void metadata_fsm_free(struct metadata_fsm *m)
 {
     struct group_item *g;
     struct group_item *g_next;
+    struct deleted_topic *del;
+    struct deleted_topic *del_next;
     if (m == NULL) {
         return;
     }
@@ -43,11 +45,19 @@ void metadata_fsm_free(struct metadata_fsm *m)
         HASH_DEL(m->groups, g);
         free(g);
     }
+    HASH_ITER(hh, m->deleted, del, del_next)
+    {
+        HASH_DEL(m->deleted, del);
+        free(del);
+    }
     HASH_CLEAR(by_id, m->topics_by_id);
     HASH_CLEAR(by_name, m->topics_by_name);
     list_for_each_safe(pos, &m->topics)
     {
         metadata_topic_free(container_of(list_entry(pos, struct metadata_topic, link), struct topic_item, topic));
+    }
+    if (m->coordinators != NULL) {
+        metadata_topic_free(m->coordinators);
     }
     for (uint32_t i = 0; i < m->n_nodes; i++) {
         node_free(m->nodes[i]);
@@ -226,6 +236,8 @@ static int apply_command(struct metadata_fsm *m, const Cairn__Command__MetadataC
         return 0;
     case CAIRN__COMMAND__METADATA_COMMAND__KIND_REPLACE_REPLICA:
         return metadata_apply_replace_replica(m, c->replace_replica, reply);
+    case CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_COORDINATORS:
+        return metadata_apply_create_coordinators(m, c->create_coordinators, index, reply);
     case CAIRN__COMMAND__METADATA_COMMAND__KIND__NOT_SET:
     default:
         return ERR_VERSION;
@@ -258,13 +270,19 @@ int metadata_fsm_apply(struct metadata_fsm *m, const struct entry *entry, struct
     return 0;
 }
 
+/* The version in which its kind came: nodes of before can go on with everything else while a cluster is upgraded. */
+static uint32_t kind_version(const Cairn__Command__MetadataCommand *command)
+{
+    return command->kind_case >= CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_COORDINATORS ? 2 : 1;
+}
+
 struct entry *metadata_command_entry(Cairn__Command__MetadataCommand *command)
 {
     struct entry *entry;
     struct buf *buf;
     size_t size;
 
-    command->version = METADATA_COMMAND_VERSION;
+    command->version = kind_version(command);
     size = cairn__command__metadata_command__get_packed_size(command);
     buf = buf_new(NULL, size);
     if (buf == NULL) {
@@ -294,6 +312,25 @@ const struct uuid *metadata_fsm_cluster_id(const struct metadata_fsm *m)
     return &m->cluster_id;
 }
 
+static uint32_t digest_topic(uint32_t crc, const struct metadata_topic *t)
+{
+    crc = crc32c(crc, &t->id, sizeof t->id);
+    crc = crc32c(crc, t->name, strlen(t->name));
+    for (uint32_t i = 0; i < t->n_partitions; i++) {
+        const struct metadata_partition *p = &t->partitions[i];
+        crc = crc32c(crc, &p->group, sizeof p->group);
+        for (uint32_t r = 0; r < p->n_replicas; r++) {
+            crc = crc32c(crc, &p->replicas[r].replica, sizeof p->replicas[r].replica);
+            crc = crc32c(crc, &p->replicas[r].node, sizeof p->replicas[r].node);
+        }
+    }
+    for (uint32_t i = 0; i < t->n_configs; i++) {
+        crc = crc32c(crc, t->configs[i].key, strlen(t->configs[i].key));
+        crc = crc32c(crc, t->configs[i].value, strlen(t->configs[i].value));
+    }
+    return crc;
+}
+
 uint32_t metadata_fsm_digest(const struct metadata_fsm *m)
 {
     uint64_t counters[5] = {m->index, m->replica_next, m->group_next, (uint64_t)m->producer_id_next, m->n_nodes};
@@ -308,21 +345,10 @@ uint32_t metadata_fsm_digest(const struct metadata_fsm *m)
     }
     list_for_each(pos, &m->topics)
     {
-        const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
-        crc = crc32c(crc, &t->id, sizeof t->id);
-        crc = crc32c(crc, t->name, strlen(t->name));
-        for (uint32_t i = 0; i < t->n_partitions; i++) {
-            const struct metadata_partition *p = &t->partitions[i];
-            crc = crc32c(crc, &p->group, sizeof p->group);
-            for (uint32_t r = 0; r < p->n_replicas; r++) {
-                crc = crc32c(crc, &p->replicas[r].replica, sizeof p->replicas[r].replica);
-                crc = crc32c(crc, &p->replicas[r].node, sizeof p->replicas[r].node);
-            }
-        }
-        for (uint32_t i = 0; i < t->n_configs; i++) {
-            crc = crc32c(crc, t->configs[i].key, strlen(t->configs[i].key));
-            crc = crc32c(crc, t->configs[i].value, strlen(t->configs[i].value));
-        }
+        crc = digest_topic(crc, list_entry(pos, struct metadata_topic, link));
+    }
+    if (m->coordinators != NULL) {
+        crc = digest_topic(crc, &m->coordinators->topic);
     }
     return crc;
 }
@@ -340,6 +366,15 @@ uint32_t metadata_fsm_nodes(const struct metadata_fsm *m)
 const struct metadata_node *metadata_fsm_node_at(const struct metadata_fsm *m, uint32_t i)
 {
     return i < m->n_nodes ? m->nodes[i] : NULL;
+}
+
+uint32_t metadata_fsm_version(const struct metadata_fsm *m)
+{
+    uint32_t version = METADATA_COMMAND_VERSION;
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        version = m->nodes[i]->version_max < version ? m->nodes[i]->version_max : version;
+    }
+    return version;
 }
 
 const char *metadata_node_listener(const struct metadata_node *n, const char *listener)

@@ -14,8 +14,10 @@
 #include "proto/native/command.pb-c.h"
 
 #define METADATA_GROUP 0            /* its group id */
-#define METADATA_COMMAND_VERSION 1  /* newest that this program knows */
+#define METADATA_COMMAND_VERSION 2  /* newest that this program knows */
 #define METADATA_ID_FIRST 1024      /* ids below belong to the founding: metadata replica = rank + 1 */
+#define METADATA_COORDINATOR_GROUP_FIRST 64 /* group ids of the consumer groups' coordinators: fixed, so that a log alone tells them */
+#define METADATA_COORDINATORS_MAX 64        /* and as many ids */
 #define METADATA_NODES_MAX 256
 #define METADATA_TOPICS_MAX 100000u
 #define METADATA_PARTITIONS_MAX 10000u /* a topic */
@@ -110,6 +112,19 @@ uint32_t metadata_fsm_partition_count(const struct metadata_fsm *m); /* over all
 const struct metadata_partition *metadata_fsm_partition_of_group(const struct metadata_fsm *m, uint64_t group);
 /* True when @group belonged to a topic that was deleted. */
 bool metadata_fsm_group_deleted(const struct metadata_fsm *m, uint64_t group);
+/* A topic that was deleted stays known by its id: where it is still spoken of (committed offsets) that is for nothing. */
+bool metadata_fsm_topic_deleted(const struct metadata_fsm *m, const struct uuid *id);
+uint32_t metadata_fsm_deleted_topics(const struct metadata_fsm *m); /* how many */
+/* The internal groups of the coordinators, as a topic that no table of topics has: partition i is group
+ * METADATA_COORDINATOR_GROUP_FIRST + i. NULL: nobody has needed them yet. */
+const struct metadata_topic *metadata_fsm_coordinators(const struct metadata_fsm *m);
+static inline bool metadata_is_coordinator(uint64_t group)
+{
+    return group >= METADATA_COORDINATOR_GROUP_FIRST &&
+           group < METADATA_COORDINATOR_GROUP_FIRST + METADATA_COORDINATORS_MAX;
+}
+/* Newest command version that every registered node knows: newer commands are not proposed. */
+uint32_t metadata_fsm_version(const struct metadata_fsm *m);
 /* Value of a topic's config: the one set, or its default; NULL for a key that does not exist. */
 const char *metadata_topic_config(const struct metadata_topic *t, const char *key);
 
@@ -117,7 +132,7 @@ const char *metadata_topic_config(const struct metadata_topic *t, const char *ke
 int metadata_check_topic_name(const char *name, char *text) MUST_USE;
 int metadata_check_config(const char *key, const char *value, char *text) MUST_USE;
 
-/* Pack a command as an entry's payload (kind COMMAND). NULL: out of memory. */
+/* Pack a command as an entry's payload (kind COMMAND), with the oldest version that has its kind. NULL: out of memory. */
 struct entry *metadata_command_entry(Cairn__Command__MetadataCommand *command);
 
 #endif

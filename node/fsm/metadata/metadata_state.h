@@ -21,6 +21,11 @@ struct group_item {
     UT_hash_handle hh;
 };
 
+struct deleted_topic {
+    struct uuid id;
+    UT_hash_handle hh;
+};
+
 struct metadata_fsm {
     struct uuid cluster_id;
     uint64_t index;
@@ -36,6 +41,8 @@ struct metadata_fsm {
     struct list topics;
     uint32_t n_partitions;
     struct group_item *groups;
+    struct deleted_topic *deleted;
+    struct topic_item *coordinators; /* in no table of topics; NULL: none yet */
 };
 
 struct metadata_node *metadata_find_node(const struct metadata_fsm *m, uint32_t node);
@@ -45,6 +52,8 @@ int metadata_apply_register(struct metadata_fsm *m, const Cairn__Command__Regist
                             struct metadata_reply *reply) MUST_USE;
 int metadata_apply_create_topic(struct metadata_fsm *m, const Cairn__Command__CreateTopic *c, uint64_t index,
                                 struct metadata_reply *reply) MUST_USE;
+int metadata_apply_create_coordinators(struct metadata_fsm *m, const Cairn__Command__CreateCoordinators *c, uint64_t index,
+                                       struct metadata_reply *reply) MUST_USE;
 int metadata_apply_delete_topic(struct metadata_fsm *m, const Cairn__Command__DeleteTopic *c,
                                 struct metadata_reply *reply) MUST_USE;
 int metadata_apply_alter_topic(struct metadata_fsm *m, const Cairn__Command__AlterTopic *c,

@@ -63,6 +63,18 @@ bool metadata_fsm_group_deleted(const struct metadata_fsm *m, uint64_t group)
     return item != NULL && item->partition == NULL;
 }
 
+bool metadata_fsm_topic_deleted(const struct metadata_fsm *m, const struct uuid *id)
+{
+    struct deleted_topic *del;
+    HASH_FIND(hh, m->deleted, id, sizeof *id, del);
+    return del != NULL;
+}
+
+uint32_t metadata_fsm_deleted_topics(const struct metadata_fsm *m)
+{
+    return (uint32_t)HASH_COUNT(m->deleted);
+}
+
 /* ---- create ---------------------------------------------------------------------------------------------------- */
 
 static bool placement_fits(const struct metadata_fsm *m, const Cairn__Command__PartitionPlacement *p, size_t n,
@@ -169,15 +181,8 @@ static void unset_config(struct metadata_topic *t, const char *key)
     }
 }
 
-/* Running out of memory between two tables is not undone: the caller stops this replica. */
-static int link_topic(struct metadata_fsm *m, struct topic_item *item)
+static int link_groups(struct metadata_fsm *m, struct topic_item *item)
 {
-    HASH_ADD(by_id, m->topics_by_id, topic.id, sizeof item->topic.id, item);
-    HASH_ADD_KEYPTR(by_name, m->topics_by_name, item->topic.name, strlen(item->topic.name), item);
-    list_push_back(&m->topics, &item->topic.link);
-    if (item->by_id.tbl == NULL || item->by_name.tbl == NULL) {
-        return ERR_NOMEM;
-    }
     for (uint32_t i = 0; i < item->topic.n_partitions; i++) {
         struct group_item *g = calloc(1, sizeof *g);
         if (g == NULL) {
@@ -191,17 +196,29 @@ static int link_topic(struct metadata_fsm *m, struct topic_item *item)
             return ERR_NOMEM;
         }
     }
-    m->n_partitions += item->topic.n_partitions;
     return 0;
 }
 
-static void place_partition(struct metadata_fsm *m, struct metadata_topic *t, uint32_t i,
+/* Running out of memory between two tables is not undone: the caller stops this replica. */
+static int link_topic(struct metadata_fsm *m, struct topic_item *item)
+{
+    HASH_ADD(by_id, m->topics_by_id, topic.id, sizeof item->topic.id, item);
+    HASH_ADD_KEYPTR(by_name, m->topics_by_name, item->topic.name, strlen(item->topic.name), item);
+    list_push_back(&m->topics, &item->topic.link);
+    if (item->by_id.tbl == NULL || item->by_name.tbl == NULL) {
+        return ERR_NOMEM;
+    }
+    m->n_partitions += item->topic.n_partitions;
+    return link_groups(m, item);
+}
+
+static void place_partition(struct metadata_fsm *m, struct metadata_topic *t, uint32_t i, uint64_t group,
                             const Cairn__Command__PartitionPlacement *placement)
 {
     struct metadata_partition *p = &t->partitions[i];
     p->topic = t;
     p->partition = i;
-    p->group = m->group_next++;
+    p->group = group;
     p->preferred_node = placement->nodes[0];
     p->n_replicas = (uint32_t)placement->n_nodes;
     for (uint32_t r = 0; r < p->n_replicas; r++) {
@@ -245,10 +262,71 @@ int metadata_apply_create_topic(struct metadata_fsm *m, const Cairn__Command__Cr
         }
     }
     for (uint32_t i = 0; i < t->n_partitions; i++) {
-        place_partition(m, t, i, c->partitions[i]);
+        place_partition(m, t, i, m->group_next++, c->partitions[i]);
     }
     reply->topic_id = id;
     return link_topic(m, item);
+}
+
+/* ---- coordinators ------------------------------------------------------------------------------------------------- */
+
+const struct metadata_topic *metadata_fsm_coordinators(const struct metadata_fsm *m)
+{
+    return m->coordinators == NULL ? NULL : &m->coordinators->topic;
+}
+
+static bool coordinators_fit(const struct metadata_fsm *m, const Cairn__Command__CreateCoordinators *c,
+                             struct metadata_reply *reply)
+{
+    if (m->coordinators != NULL) {
+        metadata_refuse(reply, ERR_EXISTS, "the coordinators exist");
+        return false;
+    }
+    if (c->n_groups == 0 || c->n_groups > METADATA_COORDINATORS_MAX) {
+        metadata_refuse(reply, ERR_INVALID_PARTITIONS, "coordinators are 1 to %d", METADATA_COORDINATORS_MAX);
+        return false;
+    }
+    if (c->groups[0]->n_nodes == 0 || c->groups[0]->n_nodes > METADATA_REPLICAS_MAX) {
+        metadata_refuse(reply, ERR_INVALID_REPLICAS, "a coordinator has 1 to %d replicas", METADATA_REPLICAS_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < c->n_groups; i++) {
+        if (!placement_fits(m, c->groups[i], c->groups[0]->n_nodes, reply)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int metadata_apply_create_coordinators(struct metadata_fsm *m, const Cairn__Command__CreateCoordinators *c, uint64_t index,
+                                       struct metadata_reply *reply)
+{
+    struct topic_item *item;
+    struct metadata_topic *t;
+
+    if (!coordinators_fit(m, c, reply)) {
+        return 0;
+    }
+    item = calloc(1, sizeof *item);
+    if (item == NULL) {
+        return ERR_NOMEM;
+    }
+    t = &item->topic;
+    t->partitions = calloc(c->n_groups, sizeof *t->partitions);
+    if (t->partitions == NULL) {
+        free(item);
+        return ERR_NOMEM;
+    }
+    list_init(&t->link);
+    snprintf(t->name, sizeof t->name, "__consumer_offsets");
+    t->n_partitions = (uint32_t)c->n_groups;
+    t->replication = (uint32_t)c->groups[0]->n_nodes;
+    t->created_index = index;
+    for (uint32_t i = 0; i < t->n_partitions; i++) {
+        place_partition(m, t, i, METADATA_COORDINATOR_GROUP_FIRST + i, c->groups[i]);
+    }
+    m->coordinators = item;
+    return link_groups(m, item);
 }
 
 /* ---- delete, alter, replace -------------------------------------------------------------------------------------- */
@@ -271,8 +349,19 @@ int metadata_apply_delete_topic(struct metadata_fsm *m, const Cairn__Command__De
                                 struct metadata_reply *reply)
 {
     struct topic_item *item = topic_of(m, &c->topic_id, reply);
+    struct deleted_topic *del;
     if (item == NULL) {
         return 0;
+    }
+    del = calloc(1, sizeof *del);
+    if (del == NULL) {
+        return ERR_NOMEM;
+    }
+    del->id = item->topic.id;
+    HASH_ADD(hh, m->deleted, id, sizeof del->id, del);
+    if (del->hh.tbl == NULL) {
+        free(del);
+        return ERR_NOMEM;
     }
     for (uint32_t i = 0; i < item->topic.n_partitions; i++) {
         find_group(m, item->topic.partitions[i].group)->partition = NULL;

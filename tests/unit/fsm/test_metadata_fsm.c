@@ -325,6 +325,95 @@ static void equal_commands_give_equal_digests(void **state)
     metadata_fsm_free(other.fsm);
 }
 
+static int create_coordinators(struct world *w, uint32_t first_node, unsigned count)
+{
+    Cairn__Command__MetadataCommand command = CAIRN__COMMAND__METADATA_COMMAND__INIT;
+    Cairn__Command__CreateCoordinators c = CAIRN__COMMAND__CREATE_COORDINATORS__INIT;
+    Cairn__Command__PartitionPlacement placement = CAIRN__COMMAND__PARTITION_PLACEMENT__INIT;
+    Cairn__Command__PartitionPlacement *pointers[METADATA_COORDINATORS_MAX + 1];
+    uint32_t nodes[2] = {first_node, 2};
+    placement.n_nodes = 2;
+    placement.nodes = nodes;
+    for (unsigned i = 0; i < count; i++) {
+        pointers[i] = &placement;
+    }
+    c.n_groups = count;
+    c.groups = pointers;
+    command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_COORDINATORS;
+    command.create_coordinators = &c;
+    assert_int_equal(propose(w, &command), 0);
+    return w->reply.error;
+}
+
+static void coordinators_are_made_once_under_fixed_group_ids(void **state)
+{
+    struct world *w = *state;
+    const struct metadata_topic *t;
+    uint32_t digest = metadata_fsm_digest(w->fsm);
+
+    assert_null(metadata_fsm_coordinators(w->fsm));
+    assert_int_equal(create_coordinators(w, 9, 16), ERR_INVALID_REPLICAS); /* no such node */
+    assert_int_equal(create_coordinators(w, 2, 16), ERR_INVALID_REPLICAS); /* twice the same */
+    assert_int_equal(create_coordinators(w, 1, 0), ERR_INVALID_PARTITIONS);
+    assert_int_equal(create_coordinators(w, 1, METADATA_COORDINATORS_MAX + 1), ERR_INVALID_PARTITIONS);
+    assert_null(metadata_fsm_coordinators(w->fsm));
+    assert_int_equal(create_coordinators(w, 1, 16), 0);
+    t = metadata_fsm_coordinators(w->fsm);
+    assert_int_equal(t->n_partitions, 16);
+    for (uint32_t i = 0; i < 16; i++) {
+        assert_int_equal(t->partitions[i].group, METADATA_COORDINATOR_GROUP_FIRST + i);
+        assert_true(metadata_is_coordinator(t->partitions[i].group));
+        assert_int_equal(t->partitions[i].replicas[0].replica, 1024 + 2 * i);
+        assert_ptr_equal(metadata_fsm_partition_of_group(w->fsm, t->partitions[i].group), &t->partitions[i]);
+    }
+    assert_false(metadata_is_coordinator(METADATA_GROUP));
+    assert_false(metadata_is_coordinator(METADATA_ID_FIRST));
+    assert_int_equal(metadata_fsm_topic_count(w->fsm), 0); /* no topic that anybody sees */
+    assert_true(list_empty(metadata_fsm_topics(w->fsm)));
+    assert_int_not_equal(metadata_fsm_digest(w->fsm), digest);
+    assert_int_equal(create_coordinators(w, 1, 16), ERR_EXISTS);
+}
+
+/* A node of before may be a member while a cluster is upgraded: what it knows carries the version that it knows. */
+static void commands_carry_the_oldest_version_that_has_them(void **state)
+{
+    struct world *w = *state;
+    Cairn__Command__MetadataCommand command = CAIRN__COMMAND__METADATA_COMMAND__INIT;
+    Cairn__Command__CreateCoordinators c = CAIRN__COMMAND__CREATE_COORDINATORS__INIT;
+    Cairn__Command__AllocateProducerIds a = CAIRN__COMMAND__ALLOCATE_PRODUCER_IDS__INIT;
+    command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_ALLOCATE_PRODUCER_IDS;
+    command.allocate_producer_ids = &a;
+    entry_release(metadata_command_entry(&command));
+    assert_int_equal(command.version, 1);
+    command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_COORDINATORS;
+    command.create_coordinators = &c;
+    entry_release(metadata_command_entry(&command));
+    assert_int_equal(command.version, 2);
+    assert_int_equal(metadata_fsm_version(w->fsm), 1); /* as the nodes here have registered */
+}
+
+static void deleted_topics_stay_known(void **state)
+{
+    struct world *w = *state;
+    Cairn__Command__MetadataCommand command = CAIRN__COMMAND__METADATA_COMMAND__INIT;
+    Cairn__Command__DeleteTopic del = CAIRN__COMMAND__DELETE_TOPIC__INIT;
+    struct uuid id;
+    struct uuid other;
+    create(w, "a", 10, 1, NULL);
+    create(w, "b", 11, 1, NULL);
+    memcpy(other.bytes, id_bytes(11).data, 16);
+    del.topic_id = id_bytes(10);
+    memcpy(id.bytes, del.topic_id.data, 16);
+    command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_DELETE_TOPIC;
+    command.delete_topic = &del;
+    assert_int_equal(metadata_fsm_deleted_topics(w->fsm), 0);
+    assert_false(metadata_fsm_topic_deleted(w->fsm, &id));
+    assert_int_equal(propose(w, &command), 0);
+    assert_true(metadata_fsm_topic_deleted(w->fsm, &id));
+    assert_false(metadata_fsm_topic_deleted(w->fsm, &other));
+    assert_int_equal(metadata_fsm_deleted_topics(w->fsm), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +425,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(producer_id_blocks_never_overlap, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_and_newer_commands_stop_the_replica, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_commands_give_equal_digests, setup, teardown),
+        cmocka_unit_test_setup_teardown(coordinators_are_made_once_under_fixed_group_ids, setup, teardown),
+        cmocka_unit_test_setup_teardown(commands_carry_the_oldest_version_that_has_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(deleted_topics_stay_known, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
