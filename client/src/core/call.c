@@ -32,6 +32,19 @@ struct core_call *call_start(struct core *core, uint16_t call, const void *messa
     return c;
 }
 
+bool call_for_group(struct core_call *c, const char *group, uint32_t coordinator)
+{
+    c->group = strdup(group);
+    c->target = coordinator;
+    return c->group != NULL;
+}
+
+static void call_free(struct core_call *c)
+{
+    free(c->group);
+    free(c);
+}
+
 static void call_detach(struct core_call *c)
 {
     if (c->request != NULL) {
@@ -44,7 +57,7 @@ static void call_detach(struct core_call *c)
 void call_cancel(struct core_call *c)
 {
     call_detach(c);
-    free(c);
+    call_free(c);
 }
 
 static void call_end(struct core_call *c, int status, const struct frame *frame)
@@ -54,7 +67,7 @@ static void call_end(struct core_call *c, int status, const struct frame *frame)
         status = ERR_UNKNOWN_OUTCOME;
     }
     c->done(c, status, frame);
-    free(c);
+    call_free(c);
 }
 
 static void call_again(struct core_call *c)
@@ -77,13 +90,48 @@ static bool call_read_failure(struct core_call *c, int status, const struct fram
     if (m->text != NULL && m->text[0] != '\0') {
         snprintf(c->text, sizeof c->text, "%s", m->text);
     }
-    if (status == ERR_NOT_LEADER && m->leader_node != 0 && m->leader_node != c->target &&
-        meta_node_get(c->core, m->leader_node, m->leader_address) != NULL) {
+    snprintf(c->member, sizeof c->member, "%s", m->member);
+    if ((status == ERR_NOT_LEADER || status == ERR_NOT_COORDINATOR) && m->leader_node != 0 &&
+        m->leader_node != c->target && meta_node_get(c->core, m->leader_node, m->leader_address) != NULL) {
         c->target = m->leader_node;
         hinted = true;
     }
     cairn__native__failure__free_unpacked(m, NULL);
     return hinted;
+}
+
+/* Who coordinates the group? */
+static void call_found(struct core_call *c, const struct frame *frame)
+{
+    Cairn__Native__FindCoordinatorResponse *m =
+        cairn__native__find_coordinator_response__unpack(NULL, frame->header.message_length, frame->message);
+    int rv = ERR_MALFORMED;
+
+    if (m != NULL && m->n_coordinators == 1) {
+        const Cairn__Native__CoordinatorInfo *info = m->coordinators[0];
+        rv = (int)info->error;
+        if (rv == 0 && meta_node_get(c->core, info->node, info->address) == NULL) {
+            rv = ERR_LEADER_NOT_READY; /* it names nobody */
+        }
+        if (rv == 0) {
+            c->target = info->node;
+        }
+    }
+    if (m != NULL) {
+        cairn__native__find_coordinator_response__free_unpacked(m, NULL);
+    }
+    if (rv == 0) {
+        c->retry_ns = 0;
+        core_wake_at(c->core, 0);
+        return;
+    }
+    c->last_error = rv;
+    snprintf(c->text, sizeof c->text, "the coordinator of group %.100s: %s", c->group, err_text(rv));
+    if (err_retriable(rv)) {
+        call_again(c);
+    } else {
+        call_end(c, rv, NULL);
+    }
 }
 
 static void call_answer(struct request *r, int status, const struct frame *frame)
@@ -93,15 +141,19 @@ static void call_answer(struct request *r, int status, const struct frame *frame
     c->request = NULL;
     c->attempts++;
     if (frame == NULL) { /* lost: it may have been carried out */
-        c->ambiguous = true;
+        c->ambiguous = c->ambiguous || !c->finding;
         c->target = 0;
         c->last_error = status;
         snprintf(c->text, sizeof c->text, "the connection was lost: %s", err_text(status));
-        if (!c->repeatable) {
+        if (!c->repeatable && !c->finding) {
             call_end(c, ERR_UNKNOWN_OUTCOME, NULL);
             return;
         }
         call_again(c);
+        return;
+    }
+    if (status == 0 && c->finding) {
+        call_found(c, frame);
         return;
     }
     if (status == 0) {
@@ -115,7 +167,7 @@ static void call_answer(struct request *r, int status, const struct frame *frame
         return;
     }
     c->target = 0;
-    if (status == ERR_UNKNOWN_OUTCOME || status == ERR_TIMEOUT) {
+    if (!c->finding && (status == ERR_UNKNOWN_OUTCOME || status == ERR_TIMEOUT)) {
         c->ambiguous = true;
         if (!c->repeatable) {
             call_end(c, ERR_UNKNOWN_OUTCOME, NULL);
@@ -129,12 +181,27 @@ static void call_answer(struct request *r, int status, const struct frame *frame
     call_again(c);
 }
 
+static struct request *find_request(struct core_call *c)
+{
+    Cairn__Native__FindCoordinatorRequest m = CAIRN__NATIVE__FIND_COORDINATOR_REQUEST__INIT;
+    struct request *r;
+
+    m.groups = &c->group;
+    m.n_groups = 1;
+    r = request_new(CALL_FIND_COORDINATOR, cairn__native__find_coordinator_request__get_packed_size(&m), 0, 0);
+    if (r != NULL) {
+        cairn__native__find_coordinator_request__pack(&m, request_message(r));
+    }
+    return r;
+}
+
 static void call_attempt(struct core_call *c)
 {
     struct core *core = c->core;
     struct conn *conn = NULL;
     struct meta_node *node = c->target != 0 ? meta_node_get(core, c->target, NULL) : NULL;
     struct request *r;
+    bool quick;
 
     if (node != NULL) {
         conn = meta_conn(core, node, LANE_MAIN);
@@ -148,23 +215,27 @@ static void call_attempt(struct core_call *c)
     if (conn == NULL) {
         return;
     }
-    r = request_new(c->call, c->message_size, 0, 0);
+    c->finding = c->group != NULL && c->target == 0;
+    r = c->finding ? find_request(c) : request_new(c->call, c->message_size, 0, 0);
     if (r == NULL) {
         call_again(c);
         return;
     }
-    if (c->message_size > 0) {
+    if (!c->finding && c->message_size > 0) {
         memcpy(request_message(r), c->message, c->message_size);
     }
+    quick = c->finding || (c->repeatable && !c->patient);
     r->done = call_answer;
     r->owner = c;
-    r->patient = !c->repeatable;
+    r->patient = !quick;
     c->request = r;
     c->last = conn;
-    c->attempt_deadline_ns = c->repeatable ? core->now_ns + CALL_ATTEMPT_TIMEOUT_MS * NS_PER_MS : UINT64_MAX;
+    c->attempt_deadline_ns = UINT64_MAX;
+    if (quick || c->patient) {
+        c->attempt_deadline_ns = core->now_ns + (quick ? CALL_ATTEMPT_TIMEOUT_MS : CALL_PARKED_TIMEOUT_MS) * NS_PER_MS;
+    }
     conn_request(conn, r,
-                 c->repeatable ? core->config.request_timeout_ms * NS_PER_MS
-                               : c->deadline_ns - core->now_ns + NS_PER_S);
+                 quick ? core->config.request_timeout_ms * NS_PER_MS : c->deadline_ns - core->now_ns + NS_PER_S);
 }
 
 static void call_turn(struct core_call *c)
@@ -183,7 +254,7 @@ static void call_turn(struct core_call *c)
         return;
     }
     if (c->request != NULL && core->now_ns >= c->attempt_deadline_ns) { /* hangs: ask somebody else */
-        c->request->conn->suspect = true;
+        c->request->conn->suspect = c->request->conn->suspect || !c->request->patient;
         request_abandon(c->request);
         c->request = NULL;
         c->target = 0;

@@ -1,4 +1,5 @@
-/* A call that any node may answer, retried until its deadline: metadata, producer ids, list offsets, administration. */
+/* A call that any node may answer, or a consumer group's coordinator, retried until its deadline: metadata, producer
+ * ids, list offsets, administration, all that concerns groups. */
 #ifndef CAIRN_CLIENT_CALL_H
 #define CAIRN_CLIENT_CALL_H
 
@@ -14,7 +15,10 @@ struct core_call {
     bool repeatable;  /* carrying it out twice does no harm */
     bool ambiguous;   /* an attempt went out and got no answer */
     bool topic_final; /* "no such topic" is an answer, not something to wait for */
-    uint32_t target;  /* node to ask, 0: any */
+    bool patient; /* the answer may be parked: silence is no trouble, after CALL_PARKED_TIMEOUT_MS it is sent again */
+    char *group;  /* for this consumer group's coordinator, which is asked for first; NULL: for any node */
+    bool finding; /* the request under way asks who that is */
+    uint32_t target; /* node to ask, 0: any, or not known. After the answer: who gave it */
     unsigned attempts;
     uint64_t deadline_ns;
     uint64_t attempt_deadline_ns;
@@ -25,6 +29,7 @@ struct core_call {
     char text[ERRMSG_SIZE]; /* of the last failure */
     uint8_t *message;
     size_t message_size;
+    char member[GROUP_MEMBER_ID_SIZE]; /* with ERR_MEMBER_ID_REQUIRED */
     /* Exactly once, never inside call_start. @frame is set when @status is 0, valid during the call. On an error
      * call->text tells more. The call is freed afterwards. ERR_UNKNOWN_OUTCOME: not repeatable, and an attempt was
      * lost. */
@@ -36,6 +41,9 @@ struct core_call {
 struct core_call *call_start(struct core *core, uint16_t call, const void *message, size_t message_size,
                              uint64_t timeout_ns, void (*done)(struct core_call *, int, const struct frame *),
                              void *owner);
+/* Address it to the coordinator of @group (copied), which is node @coordinator as far as known, 0: not at all. False:
+ * out of memory, the call is then to be cancelled. */
+bool call_for_group(struct core_call *call, const char *group, uint32_t coordinator) MUST_USE;
 /* Ends without @done. */
 void call_cancel(struct core_call *call);
 

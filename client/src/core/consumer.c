@@ -13,6 +13,7 @@ void consumer_config_init(struct consumer_config *config)
     config->fetch_max_bytes = CONSUMER_FETCH_MAX_BYTES;
     config->prefetch_max_bytes = CONSUMER_PREFETCH_MAX_BYTES;
     config->fetch_max_wait_ms = CONSUMER_FETCH_WAIT_MS;
+    group_config_init(&config->group);
 }
 
 int consumer_new(struct core *core, struct consumer_host *host, const struct consumer_config *config,
@@ -28,6 +29,13 @@ int consumer_new(struct core *core, struct consumer_host *host, const struct con
     c->config = *config;
     list_init(&c->partitions);
     list_init(&c->chunks);
+    if (config->group.id[0] != '\0') {
+        c->group = group_new(c, &config->group);
+        if (c->group == NULL) {
+            free(c);
+            return ERR_NOMEM;
+        }
+    }
     list_push_back(&core->consumers, &c->link);
     *out = c;
     return 0;
@@ -75,6 +83,10 @@ void consumer_close(struct consumer *c)
     consumer_drop_chunks(c, NULL);
     c->closed = true;
     consumer_unlock(c);
+    if (c->group != NULL) {
+        group_free(c->group);
+        c->group = NULL;
+    }
     c->host = NULL;
     list_remove(&c->link);
     list_for_each (pos, &c->partitions) {
@@ -112,6 +124,7 @@ void consumer_seek(struct consumer *c, struct consumer_partition *p, int64_t off
 {
     consumer_drop_chunks(c, p);
     p->position = offset;
+    p->done_offset = offset >= 0 ? offset : -1;
     p->generation++;
     consumer_wake(c, wake);
 }
@@ -133,6 +146,7 @@ int consumer_assign(struct consumer *c, const char *topic, uint32_t partition, i
         p->consumer = c;
         memcpy(p->topic, topic, length);
         p->partition = partition;
+        p->committed_offset = -1;
         p->high_watermark = -1;
         p->log_start = -1;
         list_push_back(&c->partitions, &p->link);
@@ -158,6 +172,11 @@ void consumer_pause(struct consumer *c, struct consumer_partition *p, bool pause
 static bool partition_has_room(const struct consumer *c, const struct consumer_partition *p)
 {
     return p->buffered_bytes == 0 || p->buffered_bytes + c->config.fetch_max_bytes <= c->config.prefetch_max_bytes;
+}
+
+void consumer_processed(struct consumer_partition *p, int64_t offset)
+{
+    p->done_offset = offset > p->done_offset ? offset : p->done_offset;
 }
 
 struct chunk *consumer_take(struct consumer *c, bool *wake)
@@ -276,6 +295,9 @@ void consumer_turn(struct consumer *c)
 {
     struct core *core = c->core;
 
+    if (c->group != NULL) {
+        group_turn(c->group);
+    }
     consumer_lock(c);
     if (!c->attention && c->meta_generation == core->meta.generation && core->now_ns < c->wake_ns) {
         core_wake_at(core, c->wake_ns);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "client/src/core/core.h"
+#include "client/src/core/group.h"
 
 struct request;
 struct frame;
@@ -24,12 +25,14 @@ struct consumer_config {
     uint32_t fetch_max_bytes;
     uint64_t prefetch_max_bytes; /* a partition */
     uint32_t fetch_max_wait_ms;
+    struct group_config group;
 };
 
 struct consumer_host {
     void (*lock)(struct consumer_host *host);    /* may be NULL: one thread */
     void (*unlock)(struct consumer_host *host);  /* may be NULL */
-    void (*changed)(struct consumer_host *host); /* there is a chunk. Called locked, from the core. May be NULL */
+    void (*changed)(struct consumer_host *host); /* there is a chunk, or an event of the group. Called locked, from the
+                                                    core. May be NULL */
 };
 
 /* Whole batches of one partition, or an error. Whoever takes it frees it. */
@@ -57,11 +60,13 @@ struct consumer_partition {
     uint32_t partition;
 
     /* Shared. */
-    int64_t position;        /* what the next poll gives, or CONSUMER_EARLIEST, CONSUMER_LATEST */
-    uint64_t generation;     /* counts seeks */
-    int64_t high_watermark;  /* -1: not known */
-    int64_t log_start;       /* -1: not known */
-    uint64_t buffered_bytes; /* in chunks not yet taken */
+    int64_t position;         /* what the next poll gives, or CONSUMER_EARLIEST, CONSUMER_LATEST */
+    uint64_t generation;      /* counts seeks */
+    int64_t done_offset;      /* the program is through with what lies below; -1: not known */
+    int64_t committed_offset; /* by the group; -1: none, or not known */
+    int64_t high_watermark;   /* -1: not known */
+    int64_t log_start;        /* -1: not known */
+    uint64_t buffered_bytes;  /* in chunks not yet taken */
     bool paused;
     bool removed;
 
@@ -88,6 +93,7 @@ struct consumer {
     struct core *core;
     struct consumer_host *host;
     struct consumer_config config;
+    struct group *group; /* NULL: in none */
     struct list partitions;
     struct list chunks; /* shared: ready to be taken */
     bool attention;     /* shared: somebody changed something */
@@ -132,7 +138,10 @@ int consumer_assign(struct consumer *c, const char *topic, uint32_t partition, i
 void consumer_unassign(struct consumer *c, struct consumer_partition *p, bool *wake);
 void consumer_seek(struct consumer *c, struct consumer_partition *p, int64_t offset, bool *wake);
 void consumer_pause(struct consumer *c, struct consumer_partition *p, bool paused, bool *wake);
-/* The next chunk, or NULL. The partition's position moves behind it. */
+/* The program is through with everything below @offset: it may be committed. */
+void consumer_processed(struct consumer_partition *p, int64_t offset);
+/* The next chunk, or NULL. The partition's position moves behind it. In a group: only when group_take() gave nothing.
+ */
 struct chunk *consumer_take(struct consumer *c, bool *wake);
 void chunk_free(struct chunk *chunk);
 

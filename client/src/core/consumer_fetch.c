@@ -257,6 +257,7 @@ static void offsets_apply(struct consumer *c, struct request *r, const Cairn__Na
     p->fetch_offset = m->partitions[0]->offset;
     if (p->buffered_bytes == 0) {
         p->position = p->fetch_offset;
+        p->done_offset = p->done_offset < 0 ? p->fetch_offset : p->done_offset;
     }
 }
 

@@ -1,0 +1,216 @@
+/* A consumer's membership in a consumer group: Kafka's classic protocol, spoken to the group's coordinator. Joins,
+ * deals out partitions when it leads, keeps its session alive, and commits offsets.
+ *
+ * What the program must do by itself when partitions come and go is handed to it as an event, which it takes in its
+ * poll: so nothing is taken from it while it works on records, and it can commit before it loses them. A group without
+ * a subscription only commits and fetches offsets.
+ *
+ * Threads and lock: as the consumer's. What is not marked as shared is the core's. */
+#ifndef CAIRN_CLIENT_GROUP_H
+#define CAIRN_CLIENT_GROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/src/core/assignor.h"
+#include "client/src/core/call.h"
+
+struct consumer;
+
+/* A partition by the client's metadata of its topic: holds a reference on it. */
+struct group_part {
+    struct meta_topic *topic; /* its name never changes: any thread may read it */
+    uint32_t partition;
+    int64_t offset;
+    int error;
+};
+
+struct group_parts {
+    struct group_part *items;
+    size_t count;
+    size_t capacity;
+};
+
+struct group_config {
+    char id[GROUP_ID_MAX + 1];               /* "": no group */
+    char instance[GROUP_ID_MAX + 1];         /* "": a dynamic member */
+    enum assignor assignors[ASSIGNOR_COUNT]; /* in the order of preference */
+    size_t assignor_count;
+    uint32_t session_timeout_ms;
+    uint32_t heartbeat_interval_ms;
+    uint32_t max_poll_interval_ms; /* also how long the others wait for us in a rebalance */
+    bool from_latest;              /* where to begin when nothing was committed */
+    bool auto_commit;
+    uint32_t auto_commit_interval_ms;
+};
+
+enum group_event_kind {
+    GROUP_NO_EVENT,
+    GROUP_ASSIGNED, /* new ones, with the offsets to begin at */
+    GROUP_REVOKED,  /* to be given up: committing is still possible */
+    GROUP_LOST      /* they are somebody else's already */
+};
+
+struct group_event {
+    enum group_event_kind kind; /* shared */
+    bool taken;                 /* shared: the program is at it */
+    bool ended;                 /* shared: it is done with it */
+    struct group_parts parts;   /* shared while the kind is set */
+};
+
+/* Offsets to be committed, or asked for. */
+struct group_offsets {
+    struct list link; /* group->commits or ->asks, until @done */
+    struct group *group;
+    struct core *core;
+    bool asks;
+    struct group_parts parts; /* asked for: -1 where nothing is committed */
+    struct core_call *call;   /* NULL: waits for its turn, or for the topics' ids */
+    int32_t generation;       /* when it was begun */
+    uint64_t begun_ns;
+    uint64_t deadline_ns;
+    int status; /* commits: 0, of the whole, or of the first part that has an error */
+    char text[ERRMSG_SIZE];
+    /* Once. @o and its parts are then the owner's: group_offsets_free(). Called by the core, unlocked. */
+    void (*done)(struct group_offsets *o);
+    void *owner;
+};
+
+enum group_state {
+    GROUP_IDLE,     /* nothing subscribed to */
+    GROUP_REVOKING, /* the program gives partitions up */
+    GROUP_FLUSHING, /* their offsets are committed */
+    GROUP_JOINING,
+    GROUP_PLANNING, /* it leads, and waits to know all topics */
+    GROUP_SYNCING,
+    GROUP_BEGINNING, /* where to begin in new partitions is asked for */
+    GROUP_ASSIGNING, /* the program takes them */
+    GROUP_STABLE,
+    GROUP_FAILED /* for good, the program is told */
+};
+
+struct group_member { /* as the leader is told of it */
+    char *id;
+    char *instance;
+    uint8_t *metadata;
+    size_t metadata_size;
+};
+
+struct group_watch { /* a topic that the leader dealt out */
+    struct meta_topic *topic;
+    uint32_t partition_count; /* 0: it did not exist */
+    uint8_t id[16];
+};
+
+struct group {
+    struct core *core;
+    struct consumer *consumer;
+    struct group_config config;
+    enum group_state state;
+    enum group_state after_flush; /* GROUP_JOINING or GROUP_BEGINNING */
+    struct group_parts topics;    /* subscribed to; only the topics count */
+    struct group_parts assigned;  /* ours, as far as the program knows; includes what it is about to give up */
+    struct group_parts added;     /* of the new assignment */
+    bool rejoin;                  /* as soon as the program is not at an event */
+    bool lost;                    /* what is assigned was taken away */
+    bool rejoin_after;            /* something was given up in this generation (cooperative): join again for the rest */
+    char member[GROUP_MEMBER_ID_SIZE];
+    int32_t generation;        /* -1: not a member */
+    int32_t joined_generation; /* the last one that we were assigned in */
+    enum assignor assignor;
+    uint32_t coordinator;        /* node, 0: not known */
+    struct core_call *call;      /* join or sync */
+    struct core_call *heartbeat; /* under way */
+    uint64_t heartbeat_ns;       /* the next one */
+    uint64_t retry_ns;
+    unsigned attempts;
+    /* Of the leader, from its join to its sync, and while the generation lasts. */
+    struct group_member *members;
+    size_t member_count;
+    struct group_watch *watches;
+    size_t watch_count;
+    bool plan_keep; /* the group keeps the assignments that it has */
+    uint64_t plan_deadline_ns;
+    uint64_t meta_generation; /* looked at last */
+    uint64_t missing_ns;      /* when to ask again for topics that are not there */
+    uint64_t flush_deadline_ns;
+    /* Offsets. */
+    struct list commits; /* one after the other: a later one must win */
+    struct list asks;
+    size_t commit_count;
+    struct group_offsets *begin; /* where to begin */
+    bool begin_known;
+    struct group_offsets *automatic; /* the automatic commit under way */
+    uint64_t auto_commit_ns;         /* the next one */
+    struct core_call *leave;
+    /* Shared. */
+    struct group_event event;
+    bool polling;     /* the program is in its poll */
+    uint64_t poll_ns; /* when it last was */
+    bool away;        /* it was not for too long, and was shut out */
+    int failure;      /* 0, or why the state is GROUP_FAILED */
+    char failure_text[ERRMSG_SIZE];
+};
+
+void group_config_init(struct group_config *config);
+
+/* NULL: out of memory. */
+struct group *group_new(struct consumer *c, const struct group_config *config);
+/* Without a word to the coordinator. Commits end with ERR_SHUTDOWN. */
+void group_free(struct group *g);
+
+/* Locked, core. Everything that is due. */
+void group_turn(struct group *g);
+
+/* Core, locked. Replaces the subscription. Errors: ERR_INVALID (a name; too many), ERR_NOMEM. */
+int group_subscribe(struct group *g, const char *const *topics, size_t count) MUST_USE;
+/* Core, locked. The end of the membership, told to the coordinator (but by a static member, whose place is kept): done
+ * when group_left(). What is assigned must have been given up before: the caller drops it. */
+void group_leave(struct group *g);
+bool group_left(const struct group *g);
+
+/* The program's side, locked. group_take() puts the event's partitions in place (assigned) and gives the event, or
+ * NULL; then the program is told; then group_done() gives up what is to be given up. Errors of both by *err: ERR_NOMEM,
+ * the event comes again. */
+struct group_event *group_take(struct consumer *c, int *err, bool *wake);
+void group_done(struct consumer *c, bool *wake);
+/* The program polls (@inside), or does no longer. */
+void group_polled(struct group *g, uint64_t now_ns, bool inside, bool *wake);
+
+/* Core. Commit, or ask for, what @o->parts name, with @o->done set; at most @timeout_ms. Errors: ERR_BUSY (too many),
+ * nothing begun. */
+int group_offsets_commit(struct group *g, struct group_offsets *o, uint32_t timeout_ms) MUST_USE;
+void group_offsets_ask(struct group *g, struct group_offsets *o, uint32_t timeout_ms);
+struct group_offsets *group_offsets_new(struct group *g); /* NULL: out of memory */
+void group_offsets_free(struct group_offsets *o);
+/* Core, locked. What of the consumer's partitions is processed and not committed; *out NULL: nothing. Errors:
+ * ERR_NOMEM. */
+int group_processed(struct group *g, struct group_offsets **out) MUST_USE;
+
+int group_parts_add(struct core *core, struct group_parts *parts, const char *topic, uint32_t partition,
+                    int64_t offset) MUST_USE;
+void group_parts_clear(struct core *core, struct group_parts *parts);
+bool group_parts_have(const struct group_parts *parts, const struct group_part *part);
+
+/* Between the group's files. */
+
+/* Move @parts before the program. */
+void group_event_post(struct group *g, enum group_event_kind kind, struct group_parts *parts);
+struct Cairn__Native__MemberAssignment;
+/* Errors: ERR_NOMEM. */
+int group_sync(struct group *g, struct Cairn__Native__MemberAssignment **assignments, size_t count) MUST_USE;
+void group_fail(struct group *g, int err, const char *text);
+/* The coordinator does not know us (as we are) any more. @keep_id: only the generation is over. */
+void group_fenced(struct group *g, bool keep_id);
+void group_offsets_turn(struct group *g);
+void group_offsets_stop(struct group *g);           /* all end with ERR_SHUTDOWN */
+void group_offsets_cancel(struct group_offsets *o); /* and freed, without @done */
+void group_join(struct group *g);
+int group_plan_begin(struct group *g, bool keep) MUST_USE;
+void group_plan(struct group *g);
+void group_plan_drop(struct group *g);
+bool group_plan_stale(const struct group *g); /* the topics that it dealt out have changed */
+struct core_call *group_call(struct group *g, uint16_t call, const uint8_t *message, size_t size, uint64_t timeout_ms,
+                             void (*done)(struct core_call *, int, const struct frame *), void *owner);
+
+#endif
