@@ -61,7 +61,7 @@ static void hello_tells_what_the_connection_takes(void **state)
     assert_non_null(r);
     assert_int_equal(r->node, 1);
     assert_int_equal(r->cluster_id.len, 16);
-    assert_int_equal(r->n_calls, 11);
+    assert_int_equal(r->n_calls, 23);
     assert_int_equal(r->payload_max_bytes, NATIVE_PAYLOAD_MAX_BYTES); /* a request of that size is not refused */
     assert_int_equal(r->message_max_bytes, FRAME_MESSAGE_MAX);
     cairn__native__hello_response__free_unpacked(r, NULL);
