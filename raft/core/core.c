@@ -370,14 +370,12 @@ uint64_t core_timeout_ms(const struct core *core)
     return timeout;
 }
 
-/* Rule 15: a non-voter's timer that fires means that its leader is gone; libraft would go on to refuse its vote. */
-static void forget_leader(struct core *core)
+void core_forget_leader(struct core *core)
 {
-    if (core->raft.state == RAFT_FOLLOWER && !core_self_votes(core) && RULE(core, 15)) {
-        raft_free(core->raft.follower_state.current_leader.address);
-        core->raft.follower_state.current_leader.address = NULL;
-        core->raft.follower_state.current_leader.id = 0;
-    }
+    assert(core->raft.state == RAFT_FOLLOWER);
+    raft_free(core->raft.follower_state.current_leader.address);
+    core->raft.follower_state.current_leader.address = NULL;
+    core->raft.follower_state.current_leader.id = 0;
 }
 
 int core_tick(struct core *core)
@@ -393,7 +391,10 @@ int core_tick(struct core *core)
         return core_leave(core, 0);
     }
     core->tick_at = core->now + 1;
-    forget_leader(core);
+    /* Rule 15: a non-voter's timer that fires means that its leader is gone; libraft would go on to refuse its vote. */
+    if (core->raft.state == RAFT_FOLLOWER && !core_self_votes(core) && RULE(core, 15)) {
+        core_forget_leader(core);
+    }
     memset(&event, 0, sizeof event);
     event.type = RAFT_TIMEOUT;
     rv = core_step(core, &event, NULL, NULL);

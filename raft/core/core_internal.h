@@ -18,6 +18,7 @@
 /* Parts of a rule that have a switch of their own. */
 #define RULE_LONE_VOTER 26    /* of 16: no change from or to a single voter */
 #define RULE_SELF_REMOVE 27   /* of 16: a leader does not remove itself */
+#define RULE_SILENT_LEADER 28 /* of 15: a leader that has been silent for the election timeout is no reason to refuse a vote */
 #define RULE_SETTLE_CHANGE 29 /* of 9: a change in the log means that the one before it is committed */
 #define RULE_QUIET_SUBMIT 31  /* of 21: no empty message to a follower that is full, other than as heartbeat */
 
@@ -126,6 +127,9 @@ int core_enter(struct core *core);
 int core_leave(struct core *core, int rv);
 int core_fail(struct core *core);
 int core_feed_change(struct core *core, const struct core_change_record *change);
+
+/* core.c */
+void core_forget_leader(struct core *core); /* only as follower */
 
 /* core_propose.c */
 /* RAFT_SUBMIT of entries that were checked; only as leader and with no hand-over. Errors: ERR_SHUTDOWN. */

@@ -318,10 +318,22 @@ static int receive_append_result(struct core *core, const struct core_message *m
     return step_message(core, &message, NULL, NULL);
 }
 
+/* libraft refuses while it knows a leader, which it does until its own timer fires, as late as twice the election timeout: an
+ * election would take the later of the timers, not the earlier. Dissertation 4.2.3 and 9.6: the election timeout is enough. */
+static bool leader_silent(const struct core *core)
+{
+    const struct raft *r = &core->raft;
+    return r->state == RAFT_FOLLOWER && r->follower_state.current_leader.id != 0 && !r->snapshot.installing &&
+           core->now >= r->election_timer_start + r->election_timeout;
+}
+
 static int receive_vote(struct core *core, const struct core_message *m)
 {
     struct raft_message message;
 
+    if (leader_silent(core) && RULE(core, RULE_SILENT_LEADER)) {
+        core_forget_leader(core);
+    }
     message_init(&message, RAFT_REQUEST_VOTE, m);
     message.request_vote.version = m->version;
     message.request_vote.term = m->term;

@@ -291,6 +291,42 @@ static void a_denied_pre_vote_tells_the_term(void **state)
     assert_int_equal(f.sent[0].term, 6);
 }
 
+static bool granted(uint64_t term, bool pre_vote)
+{
+    struct core_message m = f_message(CORE_VOTE, 3, term);
+    m.version = 2;
+    m.vote = (struct core_vote){3, 1, 1, false, pre_vote};
+    f.n_sent = 0;
+    assert_int_equal(core_receive(f.core, &m, NULL), 0);
+    if (f.n_sent == 0) {
+        f_durable(&f);
+    }
+    assert_int_equal(f.n_sent, 1);
+    return f.sent[0].vote_result.granted;
+}
+
+/* The own timer of a follower fires up to twice as late: others need not wait for that. */
+static void a_leader_silent_for_the_election_timeout_is_not_defended(void **state)
+{
+    uint64_t heard;
+    (void)state;
+    f_open(&f, 3, 1);
+    f.now += 500;
+    assert_int_equal(f_append(&f, 2, 1, 1, 1, NULL, 0), 0);
+    f_durable(&f);
+    heard = f.now;
+    f.now = heard + CORE_ELECTION_TIMEOUT_MS - 1;
+    assert_false(granted(3, true));
+    assert_int_equal(core_leader(f.core), 2);
+    f.now = heard + CORE_ELECTION_TIMEOUT_MS;
+    assert_true(core_timeout_ms(f.core) > f.now);
+    assert_true(granted(3, true));
+    assert_int_equal(core_leader(f.core), 0);
+    assert_int_equal(core_term(f.core), 2);
+    assert_true(granted(3, false));
+    assert_int_equal(core_term(f.core), 3);
+}
+
 static struct core_message install(uint64_t term, uint64_t index)
 {
     struct core_message m = f_message(CORE_INSTALL, 2, term);
@@ -398,6 +434,7 @@ int main(void)
         T(a_replica_that_knows_no_members_votes),
         T(an_older_terms_leader_does_not_lead_a_newer_term),
         T(a_denied_pre_vote_tells_the_term),
+        T(a_leader_silent_for_the_election_timeout_is_not_defended),
         T(an_install_replaces_everything_once_durable),
         T(an_install_that_was_not_durable_leaves_with_the_core),
         T(a_conflict_with_what_is_committed_ends_the_core),
