@@ -11,7 +11,11 @@ static int usage(void)
 {
     fprintf(stderr, "usage: cairn-sim --seed N [--seconds S] [--nodes 1..%d] [--faults LIST|none] [--trace] [--mutant NAME]\n"
             "       cairn-sim --mutants\n"
-            "LIST: kill,power,power_all,op_kill,pause,partition,one_way,reset,slow_link,slow_disk,clock,stop,isolate,disk\n",
+            "LIST: "
+#define X(name, many) #name ","
+            SIM_SWARM_KINDS(X)
+#undef X
+            CLUSTER_FAULTS "\n",
             ORACLE_NODES_MAX);
     return 2;
 }
@@ -63,10 +67,12 @@ int main(int argc, char **argv)
 #define X(name) printf(#name "=%" PRIu64 " ", r.counts.name);
     ORACLE_COUNTS(X)
 #undef X
-    printf("kills=%u powers=%u powers_all=%u op_kills=%u pauses=%u partitions=%u one_ways=%u resets=%u slow_links=%u "
-           "slow_disks=%u clocks=%u restarts=%u\n",
-           r.faults.kills, r.faults.powers, r.faults.powers_all, r.faults.op_kills, r.faults.pauses, r.faults.partitions,
-           r.faults.one_ways, r.faults.resets, r.faults.slow_links, r.faults.slow_disks, r.faults.clocks,
-           r.faults.restarts);
+#define X(name, many) printf(#many "=%u ", r.faults.many);
+    SIM_SWARM_KINDS(X)
+#undef X
+#define X(name) printf(#name "=%" PRIu64 " ", r.world.name);
+    SIM_WORLD_COUNTS(X)
+#undef X
+    printf("restarts=%u clocks_back=%u\n", r.faults.restarts, r.faults.clocks_back);
     return 0;
 }

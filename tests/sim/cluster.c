@@ -12,6 +12,8 @@
 #include "tests/sim/cluster_internal.h"
 
 #define SLOW_SYNC_MAX_NS (500 * SIM_MS)
+#define CUT_NS (10 * SIM_MS) /* how long a power cut may take, so that it meets each node in the middle of a write */
+#define DRIFT_MAX_PPM 10000 /* far more than any quartz */
 #define STALL_MIN_NS (300 * SIM_MS)
 #define STALL_MAX_NS (3 * SIM_S)
 #define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
@@ -73,52 +75,38 @@ static void draw_world(struct cluster *c, struct sim_params *sim)
     sim->net.spike_max_ns = draw(c, 10, 300) * SIM_MS;
     sim->net.buffer_bytes = buffers[draw(c, 0, 3)];
     sim->net.reset_ppm = draw(c, 0, 7) == 0 ? (uint32_t)draw(c, 1, 100) : 0;
-    sim->net.stall_timeout_ns = draw(c, 5, 20) * SIM_S;
+    sim->net.stall_timeout_ns = draw(c, 1, 20) * SIM_S;
     sim->disk.sync_max_ns = syncs[draw(c, 0, 3)];
     sim->loop.wake_max_ns = draw(c, 0, 3) == 0 ? draw(c, 10, 3000) * SIM_US : 10 * SIM_US;
     sim->loop.work_max_ns = draw(c, 0, 3) == 0 ? draw(c, 10, 3000) * SIM_US : 40 * SIM_US;
+    sim->net.late_ppm = draw(c, 0, 1) == 0 ? (uint32_t)draw(c, 1000, 500000) : 0;
+    sim->net.late_max_ns = draw(c, 1, 5000) * SIM_MS;
+    sim->mono_drift_max_ppm = draw(c, 0, 1) == 0 ? (uint32_t)draw(c, 1, DRIFT_MAX_PPM) : 0;
 }
 
-static bool named(const char *list, const char *name)
+static bool may(const struct cluster *c, const char *kind)
 {
-    size_t n = strlen(name);
-    for (const char *at = list; (at = strstr(at, name)) != NULL; at += n) {
-        if ((at == list || at[-1] == ',') && (at[n] == '\0' || at[n] == ',')) {
-            return true;
-        }
-    }
-    return false;
+    return c->params->faults == NULL || sim_swarm_named(c->params->faults, kind);
 }
 
 /* Only the named kinds; those that were not drawn get a middling frequency. */
 static void choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
 {
-    struct {
-        const char *name;
-        uint64_t *mean_ns;
-    } kinds[] = {
-        {"kill", &k->kill_mean_ns},           {"power", &k->power_mean_ns},         {"power_all", &k->power_all_mean_ns},
-        {"op_kill", &k->op_kill_mean_ns},     {"pause", &k->pause_mean_ns},         {"partition", &k->partition_mean_ns},
-        {"one_way", &k->one_way_mean_ns},     {"reset", &k->reset_mean_ns},         {"slow_link", &k->slow_link_mean_ns},
-        {"slow_disk", &k->slow_disk_mean_ns}, {"clock", &k->clock_mean_ns},         {"stop", &c->config.stop_mean_ns},
-        {"isolate", &c->config.isolate_mean_ns},
-    };
-    const char *faults = c->params->faults;
+    struct cluster_config *f = &c->config;
+    struct sim_params *sim = sim_world_knobs(c->world);
 
-    if (faults == NULL) {
+    if (c->params->faults == NULL) {
         return;
     }
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (!named(faults, kinds[i].name)) {
-            *kinds[i].mean_ns = 0;
-        } else if (*kinds[i].mean_ns == 0) {
-            *kinds[i].mean_ns = 3 * SIM_S;
-        }
-    }
-    c->config.disk_errors = named(faults, "disk");
-    if (k->op_kill_mean_ns == 0) {
-        k->op_kill_restart_ppm = 0;
-    }
+    sim_swarm_choose(k, c->params->faults);
+    f->stop_mean_ns = !may(c, "stop") ? 0 : f->stop_mean_ns != 0 ? f->stop_mean_ns : 3 * SIM_S;
+    f->isolate_mean_ns = !may(c, "isolate") ? 0 : f->isolate_mean_ns != 0 ? f->isolate_mean_ns : 3 * SIM_S;
+    f->disk_errors = may(c, "disk");
+    f->wipe = may(c, "wipe") && c->n >= 3 && c->n <= f->seeds;
+    sim->net.spike_ppm = may(c, "loss") ? 1000 : 0;
+    sim->net.reset_ppm = may(c, "tear") ? 50 : 0;
+    sim->net.late_ppm = may(c, "late") ? 300000 : 0;
+    sim->mono_drift_max_ppm = may(c, "drift") ? DRIFT_MAX_PPM : 0;
 }
 
 /* ---- faults beside the swarm's --------------------------------------------------------------------------------------- */
@@ -140,9 +128,7 @@ static void cut_all(struct sim_world *world, void *data)
 
     oracle_trace(c->oracle, "cluster: all power is cut");
     oracle_counts(c->oracle)->power_all++;
-    for (unsigned i = 0; i < c->n; i++) {
-        sim_node_kill(c->nodes[i].machine, SIM_END_POWER);
-    }
+    sim_world_power_fails(world, (1ull << c->n) - 1, draw(c, 0, 1) * CUT_NS);
 }
 
 static void stop_some(struct sim_world *world, void *data)
@@ -371,7 +357,7 @@ static void safety(struct cluster *c)
     for (unsigned i = 0; i < c->n_machines; i++) {
         cluster_machine_start(&c->machines[i]);
     }
-    if (c->params->faults == NULL || strcmp(c->params->faults, "none") != 0) {
+    if (may(c, "power_all")) {
         sim_world_at(c->world, draw(c, end / 4, end / 2), cut_all, c);
     }
     if (c->config.stop_mean_ns != 0) {
@@ -511,6 +497,7 @@ void cluster_run(const struct cluster_params *params, struct cluster_result *res
     result->shards = c->config.shards;
     result->counts = *oracle_counts(c->oracle);
     result->faults = *sim_swarm_counts(c->swarm);
+    result->world = *sim_world_counts(c->world);
     sim_world_free(c->world);
     sim_swarm_free(c->swarm);
     oracle_free(c->oracle);

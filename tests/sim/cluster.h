@@ -9,11 +9,22 @@
 #define CLUSTER_MACHINES_MAX 4 /* of clients */
 #define CLUSTER_KINDS_MAX 4    /* on one machine */
 
+/* Kinds of faults beside those of the swarm (SIM_SWARM_KINDS):
+ * stop     nodes stop in order, now and then
+ * isolate  a node is cut off from its peers, but not from its clients
+ * disk     writes and syncs fail
+ * wipe     one disk is emptied
+ * loss     segments that are lost and sent again
+ * tear     connections that are reset at the arrival of any segment
+ * late     bytes of a connection that is over come late
+ * drift    monotonic clocks that go faster or slower */
+#define CLUSTER_FAULTS "stop,isolate,disk,wipe,loss,tear,late,drift"
+
 struct cluster_params {
     uint64_t seed;
     unsigned nodes;     /* 0: drawn; mostly 3 */
     unsigned seconds;   /* virtual, until the workload stops */
-    const char *faults; /* NULL: drawn; else the names of sim_swarm_describe() and "stop", "isolate", "disk", by commas; "none" */
+    const char *faults; /* NULL: drawn; else names of SIM_SWARM_KINDS and CLUSTER_FAULTS, by commas; "none" */
     bool trace;
 };
 
@@ -25,6 +36,7 @@ struct cluster_result {
     unsigned shards;
     struct oracle_counts counts;
     struct sim_swarm_counts faults;
+    struct sim_world_counts world;
 };
 
 /* Runs to the end, or prints the violation and ends the program with status 1. */

@@ -6,6 +6,7 @@
 
 #include "proto/base/crc32c.h"
 #include "raft/env/env.h"
+#include "tests/sim/world.h"
 
 /* How a power cut treats what was dirty: one way for the whole disk, so that the plain cases come up often. */
 enum crash_mode { CRASH_DROP, CRASH_KEEP, CRASH_PREFIX, CRASH_MIXED, CRASH_MODES };
@@ -298,6 +299,7 @@ int sim_disk_write(struct sim_disk *disk, struct sim_inode *inode, const struct 
         if (at + n > limit) {
             n = at < limit ? (size_t)(limit - at) : 0;
             rv = ERR_NO_SPACE;
+            disk->counts->disk_full++;
         }
         *disk->hash = sim_hash_mix(*disk->hash, inode->id ^ (at << 20) ^ crc32c(0, iov[i].iov_base, n));
         write_bytes(disk, inode, iov[i].iov_base, n, at, &last);
@@ -370,15 +372,18 @@ void sim_disk_sync_fail(struct sim_disk *disk, struct sim_inode *inode)
         } else {
             page->dirty = false;
             page->lost = true;
+            disk->counts->pages_given_up++;
         }
     }
     inode->n_dirty = 0;
+    disk->counts->syncs_failed++;
 }
 
 int sim_disk_resize(struct sim_disk *disk, struct sim_inode *inode, uint64_t size)
 {
     if (size > inode->size) {
         if (size > size_possible(disk, inode)) {
+            disk->counts->disk_full++;
             return ERR_NO_SPACE;
         }
         inode->size = size;
@@ -442,10 +447,13 @@ static void crash_page(struct sim_disk *disk, struct sim_page *page, unsigned mo
     }
     if (choice == 0) {
         page_revert(disk, page);
+        disk->counts->pages_dropped++;
     } else if (choice == 1) {
         page_clean(disk, page);
+        disk->counts->pages_kept++;
     } else {
         page_tear(disk, page);
+        disk->counts->pages_torn++;
     }
 }
 
@@ -505,11 +513,13 @@ bool sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t offset, uns
     return inode != NULL && sim_inode_flip(disk, inode, offset, bit);
 }
 
-void sim_disk_init(struct sim_disk *disk, struct sim_rng *rng, uint64_t *hash, uint64_t size_limit_bytes)
+void sim_disk_init(struct sim_disk *disk, struct sim_rng *rng, uint64_t *hash, struct sim_world_counts *counts,
+                   uint64_t size_limit_bytes)
 {
     memset(disk, 0, sizeof(*disk));
     disk->rng = rng;
     disk->hash = hash;
+    disk->counts = counts;
     disk->size_limit_bytes = size_limit_bytes;
     disk->inode_next = 1;
     disk->root = sim_inode_new(disk, true);

@@ -72,9 +72,12 @@ struct sim_dirop {
     bool chosen;
 };
 
+struct sim_world_counts;
+
 struct sim_disk {
     struct sim_rng *rng; /* borrowed */
     uint64_t *hash;      /* borrowed: every byte written goes in */
+    struct sim_world_counts *counts; /* borrowed */
     struct sim_inode *root;
     struct sim_dirop *ops;
     size_t n_ops;
@@ -87,7 +90,8 @@ struct sim_disk {
     size_t free_capacity;
 };
 
-void sim_disk_init(struct sim_disk *disk, struct sim_rng *rng, uint64_t *hash, uint64_t size_limit_bytes);
+void sim_disk_init(struct sim_disk *disk, struct sim_rng *rng, uint64_t *hash, struct sim_world_counts *counts,
+                   uint64_t size_limit_bytes);
 void sim_disk_close(struct sim_disk *disk);
 
 /* The power goes: every dirty page, size and directory entry is kept, lost or torn. No file may be open. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/sim/disk.h"
+#include "tests/sim/world.h"
 
 static struct sim_dirent *table_find(const struct sim_dirtable *t, const char *name)
 {
@@ -333,7 +334,10 @@ void sim_disk_dirs_crash(struct sim_disk *disk)
     unsigned mode = (unsigned)sim_rng_below(disk->rng, 4);
 
     choose(disk, &needed, keep_ppm[mode]);
+    disk->counts->names_kept += disk->n_ops;
     apply_chosen(disk);
+    disk->counts->names_kept -= disk->n_ops;
+    disk->counts->names_dropped += disk->n_ops;
     for (size_t i = 0; i < disk->n_ops; i++) {
         op_release(disk, &disk->ops[i]);
     }

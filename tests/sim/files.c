@@ -22,9 +22,23 @@ static void charge_bytes(struct sim_loop *loop, uint64_t bytes)
     }
 }
 
+/* A disk that stalls keeps whoever waits for it until it goes on. */
+static void charge_stall(struct sim_loop *loop)
+{
+    uint64_t here = sim_here_ns(loop->world);
+    if (here < loop->node->disk_stalled_until) {
+        loop->world->counts.stalled_calls++;
+        sim_charge(loop, loop->node->disk_stalled_until - here);
+    }
+}
+
 static void charge_sync(struct sim_loop *loop)
 {
     const struct sim_disk_knobs *k = knobs_of(loop);
+    charge_stall(loop);
+    if (loop->world->context == SIM_IN_WORKER && loop->world->worker_waited) {
+        return;
+    }
     sim_charge(loop, sim_rng_range(&loop->world->rng, k->sync_min_ns, k->sync_max_ns) * k->slow_factor);
 }
 
@@ -123,7 +137,11 @@ int sim_file_read(struct env_file *file, void *data, size_t size, uint64_t offse
     if (!aligned(file, data, size, offset)) {
         return ERR_INVALID;
     }
+    if (file->flags & ENV_OPEN_DIRECT) {
+        charge_stall(loop);
+    }
     if (sim_rng_chance(rng, k->read_error_ppm)) {
+        loop->world->counts.read_errors++;
         return ERR_IO;
     }
     if (sim_rng_chance(rng, k->flip_ppm) && size > 0) {
@@ -182,6 +200,7 @@ int sim_file_write(struct env_file *file, const struct iovec *iov, size_t n_iov,
         write_and_die(file, iov, n_iov, offset);
     }
     if (sim_rng_chance(&loop->world->rng, k->write_error_ppm)) {
+        loop->world->counts.write_errors++;
         file->failed = true;
         return ERR_IO;
     }

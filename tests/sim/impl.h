@@ -116,7 +116,11 @@ struct sim_node {
     uint64_t ops_left; /* disk operations until it dies; UINT64_MAX: never */
     enum sim_end ops_end;
 
+    uint64_t disk_stalled_until;
+
     uint64_t mono_offset_ns;
+    int32_t mono_drift_ppm; /* since power on */
+    uint64_t mono_since_ns;
     int64_t wall_offset_ms;
     int32_t wall_drift_ppm;
     uint64_t wall_drift_since_ns;
@@ -147,6 +151,7 @@ struct sim_world {
     enum sim_context context;
     struct sim_loop *current;  /* its loop, or the loop that a worker works for */
     uint64_t worker_charge_ns; /* what the worker's calls have cost so far */
+    bool worker_waited;        /* it has waited for the disk before it began: syncs cost nothing more */
     jmp_buf *guard;            /* where a fatal call unwinds to */
     void *guard_frame;         /* and where the stack was there */
 
@@ -155,9 +160,12 @@ struct sim_world {
 
     bool blocked[SIM_NODES_MAX][SIM_NODES_MAX]; /* [from][to] */
     uint64_t extra_ns[SIM_NODES_MAX][SIM_NODES_MAX];
+    uint64_t narrow_bytes_per_s[SIM_NODES_MAX][SIM_NODES_MAX];
+    uint64_t pair_newest[SIM_NODES_MAX][SIM_NODES_MAX]; /* connections, by their numbers */
     struct list pairs; /* connections */
     struct list free_pairs;
     uint64_t pair_next;
+    struct sim_world_counts counts;
 };
 
 /* ---- world.c: events ---- */

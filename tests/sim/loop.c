@@ -98,9 +98,28 @@ void sim_charge(struct sim_loop *loop, uint64_t ns)
 
 /* ---- turns ----------------------------------------------------------------------------------- */
 
+/* A machine's monotonic clock goes a little faster or slower than the world's. */
 static uint64_t mono_ns(const struct sim_loop *loop, uint64_t world_ns)
 {
-    return world_ns + loop->node->mono_offset_ns;
+    const struct sim_node *node = loop->node;
+    __int128 on_ns = (__int128)world_ns - node->mono_since_ns;
+    return (uint64_t)((__int128)(world_ns + node->mono_offset_ns) + on_ns * node->mono_drift_ppm / 1000000);
+}
+
+/* The world's time at which that clock shows @mono_at. */
+static uint64_t mono_reaches(const struct sim_loop *loop, uint64_t mono_at)
+{
+    const struct sim_node *node = loop->node;
+    uint64_t begin = node->mono_since_ns + node->mono_offset_ns;
+
+    if (mono_at <= begin) {
+        return 0;
+    }
+    uint64_t on_ns = (uint64_t)((__int128)(mono_at - begin) * 1000000 / (1000000 + node->mono_drift_ppm));
+    while (mono_ns(loop, node->mono_since_ns + on_ns) < mono_at) { /* rounded down */
+        on_ns++;
+    }
+    return node->mono_since_ns + on_ns;
 }
 
 static void turn_fire(struct sim_world *world, struct sim_event *event)
@@ -280,8 +299,7 @@ void sim_loop_turn(struct sim_loop *loop, void (*first)(struct env *env, void *d
     if (loop->ready.head != NULL || loop->woken) {
         sim_loop_turn_by(loop, loop->local_ns);
     } else if (deadline != UINT64_MAX) {
-        deadline = deadline > node->mono_offset_ns ? deadline - node->mono_offset_ns : 0;
-        sim_loop_turn_by(loop, deadline + sim_draw_ns(world, world->params.loop.wake_max_ns));
+        sim_loop_turn_by(loop, mono_reaches(loop, deadline) + sim_draw_ns(world, world->params.loop.wake_max_ns));
     }
 }
 
@@ -315,7 +333,7 @@ static void op_timers_changed(struct env *env)
 
     sim_assert_on_loop(loop);
     if (!sim_in_turn(loop) && deadline != UINT64_MAX) { /* else the end of the turn looks */
-        sim_loop_turn_by(loop, deadline > loop->node->mono_offset_ns ? deadline - loop->node->mono_offset_ns : 0);
+        sim_loop_turn_by(loop, mono_reaches(loop, deadline));
     }
 }
 

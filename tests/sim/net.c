@@ -88,6 +88,7 @@ uint64_t sim_net_latency(struct sim_world *world, const struct sim_node *from, c
 
     if (from != to && sim_rng_chance(&world->rng, k->spike_ppm)) {
         ns += sim_draw_ns(world, k->spike_max_ns);
+        world->counts.net_spikes++;
     }
     return ns;
 }
@@ -131,11 +132,19 @@ static struct sim_segment *segment_at(const struct sim_stream *s, size_t i)
     return &s->segments[(s->segments_at + i) % s->segments_capacity];
 }
 
-static void segment_add(struct sim_point *point, uint64_t end, enum sim_segment_end kind)
+static uint64_t line_bytes_per_s(const struct sim_point *point)
+{
+    const struct sim_world *world = point->node->world;
+    uint64_t usual = world->params.net.bytes_per_s;
+    uint64_t narrow = world->narrow_bytes_per_s[point->node->id][point->other->node->id];
+    return narrow != 0 && (usual == 0 || narrow < usual) ? narrow : usual;
+}
+
+static void segment_add(struct sim_point *point, uint64_t end, enum sim_segment_end kind, bool in_middle)
 {
     struct sim_stream *s = &point->out;
     struct sim_world *world = point->node->world;
-    const struct sim_net_knobs *k = &world->params.net;
+    uint64_t bytes_per_s = line_bytes_per_s(point);
 
     if (s->n_segments >= SEGMENTS_MAX && kind == SIM_SEGMENT_DATA) {
         segment_at(s, s->n_segments - 1)->end = end;
@@ -156,12 +165,12 @@ static void segment_add(struct sim_point *point, uint64_t end, enum sim_segment_
     uint64_t begin = s->n_segments == 0 ? s->arrived : segment_at(s, s->n_segments - 1)->end;
     uint64_t here = sim_here_ns(world);
     uint64_t start = here > s->busy_until ? here : s->busy_until;
-    if (k->bytes_per_s > 0) {
-        s->busy_until = start + (end - begin) * 1000 / (k->bytes_per_s / 1000000 + 1);
+    if (bytes_per_s > 0) {
+        s->busy_until = start + (end - begin) * 1000000 / (bytes_per_s / 1000 + 1);
     }
     uint64_t due = s->busy_until + sim_net_latency(world, point->node, point->other->node);
     s->due_last = due > s->due_last ? due : s->due_last;
-    *segment_at(s, s->n_segments++) = (struct sim_segment){end, here, s->due_last, kind};
+    *segment_at(s, s->n_segments++) = (struct sim_segment){end, here, s->due_last, kind, in_middle};
     stream_schedule(point);
 }
 
@@ -186,10 +195,11 @@ void sim_stream_put(struct sim_point *point, const struct iovec *iov, size_t n_i
             n -= part;
         }
     }
-    if (s->written - begin > 1 && sim_rng_chance(&world->rng, world->params.net.split_ppm)) {
-        segment_add(point, begin + 1 + sim_rng_below(&world->rng, s->written - begin - 1), SIM_SEGMENT_DATA);
+    bool split = s->written - begin > 1 && sim_rng_chance(&world->rng, world->params.net.split_ppm);
+    if (split) {
+        segment_add(point, begin + 1 + sim_rng_below(&world->rng, s->written - begin - 1), SIM_SEGMENT_DATA, false);
     }
-    segment_add(point, s->written, SIM_SEGMENT_DATA);
+    segment_add(point, s->written, SIM_SEGMENT_DATA, split);
 }
 
 void sim_stream_take(struct sim_point *reader, uint8_t *to, size_t size)
@@ -211,33 +221,68 @@ void sim_stream_take(struct sim_point *reader, uint8_t *to, size_t size)
     sim_point_writable(reader->other);
 }
 
-static void stream_clear(struct sim_stream *s)
+/* Its end takes with it what is under way. */
+static void stream_clear(struct sim_point *point)
 {
+    struct sim_stream *s = &point->out;
+
+    if (s->n_segments > 0 && segment_at(s, 0)->in_middle) {
+        point->node->world->counts.net_torn_frames++;
+    }
     s->n_segments = 0;
     s->stalled = false;
     s->written = s->arrived;
 }
 
+/* What is under way takes another, longer way. */
+static void stream_delay(struct sim_point *point, uint64_t ns)
+{
+    struct sim_stream *s = &point->out;
+    for (size_t i = 0; i < s->n_segments; i++) {
+        segment_at(s, i)->due += ns;
+    }
+    s->due_last += ns;
+}
+
+void sim_point_over(struct sim_point *point)
+{
+    if (point->over_at == 0) {
+        point->over_at = point->node->world->pair_next;
+    }
+}
+
 void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind)
 {
+    struct sim_world *world = point->node->world;
+
+    sim_point_over(point);
     if (!point->out.finished && !point->other->gone) {
         point->out.finished = true;
-        segment_add(point, point->out.written, kind);
+        if (point->out.n_segments > 0 && sim_rng_chance(&world->rng, world->params.net.late_ppm)) {
+            stream_delay(point, sim_draw_ns(world, world->params.net.late_max_ns));
+        }
+        segment_add(point, point->out.written, kind, false);
     }
 }
 
 /* ---- arrival --------------------------------------------------------------------------------- */
 
-void sim_point_fail(struct sim_point *point, int error)
+/* The owner is told; what is under way stays so. */
+static void point_break(struct sim_point *point, int error)
 {
-    if (point->error != 0 || point->gone) {
-        return;
-    }
     point->error = error;
-    stream_clear(&point->out);
     point->out.finished = true;
+    sim_point_over(point);
     sim_point_fail_writes(point, error);
     sim_point_readable(point);
+}
+
+void sim_point_fail(struct sim_point *point, int error)
+{
+    if (point->error == 0 && !point->gone) {
+        stream_clear(point);
+        point_break(point, error);
+    }
 }
 
 /* The event of a point, unless its connection is another one by now. */
@@ -274,7 +319,8 @@ static void stall_limit_fire(struct sim_world *world, struct sim_event *event)
     if (point == NULL || !point->out.stalled || point->out.stalls != stalls) {
         return;
     }
-    stream_clear(&point->out);
+    world->counts.net_timeouts++;
+    stream_clear(point);
     sim_point_fail(point, ERR_TIMEOUT);
 }
 
@@ -302,14 +348,15 @@ static void segment_arrives(struct sim_point *point)
     s->segments_at = (s->segments_at + 1) % s->segments_capacity;
     s->n_segments--;
     if (to->gone) {
-        stream_clear(s);
+        stream_clear(point);
         if (segment.kind == SIM_SEGMENT_DATA) {
             point_event(point, world->now + sim_net_latency(world, to->node, point->node), reset_fire);
         }
         return;
     }
     if (segment.kind == SIM_SEGMENT_RST || sim_rng_chance(&world->rng, world->params.net.reset_ppm)) {
-        stream_clear(s);
+        world->counts.net_torn_frames += segment.in_middle;
+        stream_clear(point);
         sim_point_fail(to, ERR_CLOSED);
         if (segment.kind != SIM_SEGMENT_RST) {
             point_event(point, world->now + sim_net_latency(world, to->node, point->node), reset_fire);
@@ -317,6 +364,8 @@ static void segment_arrives(struct sim_point *point)
         return;
     }
     s->arrived = segment.end;
+    world->counts.net_late += segment.kind == SIM_SEGMENT_DATA && point->over_at != 0 &&
+                              world->pair_newest[point->node->id][to->node->id] > point->over_at;
     to->eof = to->eof || segment.kind == SIM_SEGMENT_FIN;
     sim_point_readable(to);
     stream_schedule(point);
@@ -337,6 +386,10 @@ static void arrival_fire(struct sim_world *world, struct sim_event *event)
     bool answered = !point->other->gone || !sim_net_blocked(world, point->other->node, point->node);
     if (sim_net_blocked(world, point->node, point->other->node) || !answered) {
         stream_stall(point);
+        return;
+    }
+    if (segment_at(s, 0)->due > world->now) { /* it was put off */
+        stream_schedule(point);
         return;
     }
     segment_arrives(point);
@@ -392,7 +445,7 @@ static void point_abandon(struct sim_point *point, enum sim_end how)
     if (!was_gone && how != SIM_END_POWER && point->error == 0) {
         enum sim_segment_end kind = sim_rng_next(&world->rng) & 1 ? SIM_SEGMENT_FIN : SIM_SEGMENT_RST;
         if (kind == SIM_SEGMENT_RST && (sim_rng_next(&world->rng) & 1)) {
-            stream_clear(&point->out); /* and what was under way is lost */
+            stream_clear(point); /* and what was under way is lost */
         }
         sim_stream_finish(point, kind);
     }
@@ -460,6 +513,17 @@ void sim_net_partition(struct sim_world *world, uint64_t side_mask)
     unstall(world);
 }
 
+void sim_net_partition_one_way(struct sim_world *world, uint64_t side_mask)
+{
+    for (size_t i = 0; i < world->n_nodes; i++) {
+        for (size_t j = 0; j < world->n_nodes; j++) {
+            world->blocked[i][j] = ((side_mask >> i) & 1) != 0 && ((side_mask >> j) & 1) == 0;
+        }
+    }
+    sim_hash_add(world, ~side_mask);
+    unstall(world);
+}
+
 void sim_net_heal(struct sim_world *world)
 {
     memset(world->blocked, 0, sizeof(world->blocked));
@@ -469,6 +533,26 @@ void sim_net_heal(struct sim_world *world)
 void sim_net_slow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t extra_ns)
 {
     world->extra_ns[from->id][to->id] = extra_ns;
+}
+
+void sim_net_narrow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t bytes_per_s)
+{
+    world->narrow_bytes_per_s[from->id][to->id] = bytes_per_s;
+}
+
+void sim_net_half_open(struct sim_world *world, struct sim_node *a, struct sim_node *b, uint64_t late_ns)
+{
+    list_for_each(l, &world->pairs) {
+        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
+        for (int i = 0; i < 2; i++) {
+            struct sim_point *point = &pair->points[i];
+            if (point->node == a && point->other->node == b && point->error == 0 && !point->gone) {
+                stream_delay(point, late_ns);
+                point_break(point, ERR_CLOSED);
+                world->counts.net_half_open++;
+            }
+        }
+    }
 }
 
 void sim_net_reset(struct sim_world *world, struct sim_node *a, struct sim_node *b)

@@ -15,6 +15,7 @@ struct sim_segment {
     uint64_t departs;
     uint64_t due;
     enum sim_segment_end kind;
+    bool in_middle; /* begins inside of one write */
 };
 
 struct sim_stream {
@@ -46,6 +47,7 @@ struct sim_point {
     bool gone;   /* closed, or its program ended: what arrives is answered with a reset */
     bool eof;    /* the other side's end arrived */
     int error;   /* the connection failed: ERR_CLOSED, ERR_TIMEOUT */
+    uint64_t over_at; /* the newest connection's number when this side had its end; 0: it goes on */
     bool ended;  /* the owner was told */
     bool reading;
     bool in_alloc;
@@ -95,6 +97,8 @@ void sim_stream_take(struct sim_point *reader, uint8_t *to, size_t size);
 /* No more from this side: an end after all bytes, or a reset. */
 void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind);
 void sim_point_fail(struct sim_point *point, int error);
+/* This side is over now. */
+void sim_point_over(struct sim_point *point);
 
 /* ---- net_conn.c ---- */
 void sim_point_readable(struct sim_point *point); /* the owner is to be called, if it reads */

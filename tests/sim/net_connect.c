@@ -192,6 +192,8 @@ static void connect_open(struct sim_world *world, struct connect *c, struct sim_
     server->loop = listener->loop;
     (void)snprintf(server->peer, sizeof(server->peer), "%s:%u", client->node->host,
                    (unsigned)(32768 + pair->id % 28000));
+    world->pair_newest[client->node->id][server->node->id] = pair->id;
+    world->pair_newest[server->node->id][client->node->id] = pair->id;
     struct sim_event *event = sim_loop_ready(server->loop, accept_deliver, server);
     event->value = pair->id;
     event->object2 = (void *)(uintptr_t)listener->port;

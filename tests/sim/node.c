@@ -25,7 +25,7 @@ struct sim_node *sim_node_new(struct sim_world *world, const char *host)
     node->id = world->n_nodes;
     memcpy(node->host, host, strlen(host) + 1);
     sim_rng_init(&node->rng, sim_rng_next(&world->rng));
-    sim_disk_init(&node->disk, &world->rng, &world->hash, world->params.disk_size_bytes);
+    sim_disk_init(&node->disk, &world->rng, &world->hash, &world->counts, world->params.disk_size_bytes);
     node->disk_knobs = world->params.disk;
     node->logger.level = world->params.log_level;
     node->logger.write = log_line;
@@ -62,6 +62,12 @@ struct sim_node *sim_world_node(struct sim_world *world, size_t i)
 
 /* ---- a program's life ------------------------------------------------------------------------ */
 
+static int32_t drift(struct sim_world *world)
+{
+    uint32_t most = world->params.mono_drift_max_ppm;
+    return most == 0 ? 0 : (int32_t)sim_rng_below(&world->rng, 2 * (uint64_t)most + 1) - (int32_t)most;
+}
+
 void sim_node_start(struct sim_node *node, const struct sim_program *program)
 {
     struct sim_world *world = node->world;
@@ -70,6 +76,8 @@ void sim_node_start(struct sim_node *node, const struct sim_program *program)
     if (!node->powered) {
         node->powered = true;
         node->mono_offset_ns = sim_rng_range(&world->rng, SIM_S, 100000 * SIM_S);
+        node->mono_since_ns = world->now;
+        node->mono_drift_ppm = drift(world);
         sim_net_powered(node);
     }
     node->running = true;
@@ -175,6 +183,39 @@ void sim_world_power_cut(struct sim_world *world)
     }
 }
 
+#define FAILING_OPS_MAX 16
+
+struct failing {
+    uint64_t mask;
+    uint64_t incarnations[SIM_NODES_MAX];
+};
+
+static void power_failed(struct sim_world *world, void *data)
+{
+    struct failing *f = data;
+    for (size_t i = 0; i < world->n_nodes; i++) {
+        if (((f->mask >> i) & 1) != 0 && world->nodes[i]->incarnation == f->incarnations[i]) {
+            sim_node_kill(world->nodes[i], SIM_END_POWER);
+        }
+    }
+    free(f);
+}
+
+void sim_world_power_fails(struct sim_world *world, uint64_t mask, uint64_t within_ns)
+{
+    struct failing *f = calloc(1, sizeof(*f));
+    assert(f != NULL);
+    f->mask = mask;
+    for (size_t i = 0; i < world->n_nodes; i++) {
+        struct sim_node *node = world->nodes[i];
+        f->incarnations[i] = node->incarnation;
+        if (((mask >> i) & 1) != 0 && node->running) {
+            sim_node_kill_at_op(node, sim_rng_skewed(&world->rng, FAILING_OPS_MAX), SIM_END_POWER);
+        }
+    }
+    sim_world_at(world, world->now + within_ns, power_failed, f);
+}
+
 void sim_node_pause(struct sim_node *node)
 {
     if (node->running) {
@@ -267,6 +308,16 @@ void sim_node_set_disk_size(struct sim_node *node, uint64_t bytes)
     node->disk.size_limit_bytes = bytes;
 }
 
+void sim_node_stall_disk(struct sim_node *node, uint64_t until_ns)
+{
+    node->disk_stalled_until = until_ns;
+}
+
+uint64_t sim_node_disk_size(const struct sim_node *node)
+{
+    return node->disk.size_limit_bytes;
+}
+
 uint64_t sim_node_disk_used(const struct sim_node *node)
 {
     return node->disk.used_bytes;
@@ -302,7 +353,7 @@ void sim_node_wipe_disk(struct sim_node *node)
 
     assert(!node->running);
     sim_disk_close(&node->disk);
-    sim_disk_init(&node->disk, &node->world->rng, &node->world->hash, size);
+    sim_disk_init(&node->disk, &node->world->rng, &node->world->hash, &node->world->counts, size);
 }
 
 bool sim_node_flip_bit(struct sim_node *node, const char *path, uint64_t offset, unsigned bit)

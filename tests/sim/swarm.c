@@ -6,11 +6,15 @@
 #include <string.h>
 
 #define TICK_MAX_NS (10 * SIM_MS)
+#define POWER_FAILS_NS (10 * SIM_MS)
+#define FULL_ROOM_MAX (64ull << 20)
 
 struct victim {
     uint64_t down_until; /* when its restart is due; 0: it was not seen down yet */
     uint64_t paused_until;
     uint64_t slow_until;
+    uint64_t full_until;
+    uint64_t disk_size; /* while it is full: what it has otherwise */
 };
 
 struct sim_swarm {
@@ -58,11 +62,49 @@ void sim_swarm_draw(struct sim_swarm_knobs *k, uint64_t seed, size_t n_nodes, ui
     k->reset_mean_ns = mean(&rng, 300000, 200 * SIM_MS, 5 * SIM_S);
     k->slow_link_mean_ns = mean(&rng, 250000, 1 * SIM_S, 10 * SIM_S);
     k->slow_link_max_ns = sim_rng_range(&rng, 5 * SIM_MS, 500 * SIM_MS);
+    k->asymmetric_mean_ns = mean(&rng, 250000, 1 * SIM_S, 10 * SIM_S);
+    k->half_open_mean_ns = mean(&rng, 300000, 200 * SIM_MS, 5 * SIM_S);
+    k->late_max_ns = sim_rng_range(&rng, 1 * SIM_MS, 5 * SIM_S);
+    k->narrow_link_mean_ns = mean(&rng, 250000, 1 * SIM_S, 10 * SIM_S);
+    k->narrow_min_bytes_per_s = sim_rng_range(&rng, 20000, 1000000);
     k->slow_disk_mean_ns = mean(&rng, 300000, 1 * SIM_S, 10 * SIM_S);
     k->slow_disk_factor_max = (uint32_t)sim_rng_range(&rng, 3, 1000);
     k->slow_disk_max_ns = sim_rng_range(&rng, 100 * SIM_MS, 5 * SIM_S);
+    k->stall_mean_ns = mean(&rng, 250000, 1 * SIM_S, 10 * SIM_S);
+    k->stall_max_ns = sim_rng_range(&rng, 200 * SIM_MS, 6 * SIM_S);
+    k->full_disk_max_ns = sim_rng_range(&rng, 200 * SIM_MS, 6 * SIM_S);
     k->clock_mean_ns = mean(&rng, 250000, 1 * SIM_S, 10 * SIM_S);
     k->clock_max_ms = (int64_t)sim_rng_range(&rng, 10, 600000);
+}
+
+bool sim_swarm_named(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)) != NULL; at += n) {
+        if ((at == list || at[-1] == ',') && (at[n] == '\0' || at[n] == ',')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void choose_kind(const char *list, const char *name, uint64_t *mean_ns)
+{
+    if (!sim_swarm_named(list, name)) {
+        *mean_ns = 0;
+    } else if (*mean_ns == 0) {
+        *mean_ns = 3 * SIM_S;
+    }
+}
+
+void sim_swarm_choose(struct sim_swarm_knobs *k, const char *list)
+{
+#define X(name, many) choose_kind(list, #name, &k->name##_mean_ns);
+    SIM_SWARM_KINDS(X)
+#undef X
+    if (k->op_kill_mean_ns == 0) {
+        k->op_kill_restart_ppm = 0;
+    }
 }
 
 void sim_swarm_describe(const struct sim_swarm_knobs *k, char *out, size_t out_size)
@@ -71,10 +113,9 @@ void sim_swarm_describe(const struct sim_swarm_knobs *k, char *out, size_t out_s
         const char *name;
         uint64_t mean_ns;
     } kinds[] = {
-        {"kill", k->kill_mean_ns},           {"power", k->power_mean_ns},         {"power_all", k->power_all_mean_ns},
-        {"op_kill", k->op_kill_mean_ns},     {"pause", k->pause_mean_ns},         {"partition", k->partition_mean_ns},
-        {"one_way", k->one_way_mean_ns},     {"reset", k->reset_mean_ns},         {"slow_link", k->slow_link_mean_ns},
-        {"slow_disk", k->slow_disk_mean_ns}, {"clock", k->clock_mean_ns},
+#define X(name, many) {#name, k->name##_mean_ns},
+        SIM_SWARM_KINDS(X)
+#undef X
     };
     size_t n = (size_t)snprintf(out, out_size, "down_max=%u", k->down_max);
 
@@ -155,11 +196,7 @@ static void ends(struct sim_swarm *s)
         op_kill(s, node);
     }
     if (due(s, k->power_all_mean_ns)) {
-        for (size_t i = 0; i < sim_world_n_nodes(s->world); i++) {
-            if (may_suffer(s, i)) {
-                sim_node_kill(sim_world_node(s->world, i), SIM_END_POWER);
-            }
-        }
+        sim_world_power_fails(s->world, k->node_mask, sim_rng_next(&s->rng) & 1 ? POWER_FAILS_NS : 0);
         s->counts.powers_all++;
     }
     if (due(s, k->pause_mean_ns) && (node = draw_victim(s)) != NULL) {
@@ -169,26 +206,47 @@ static void ends(struct sim_swarm *s)
     }
 }
 
+static void parted(struct sim_swarm *s)
+{
+    if (s->partition_until == 0) {
+        s->partition_until = sim_world_now(s->world) + 1 + sim_rng_below(&s->rng, s->knobs.partition_max_ns);
+    }
+}
+
+static void partitions(struct sim_swarm *s)
+{
+    const struct sim_swarm_knobs *k = &s->knobs;
+
+    if (s->partition_until == 0 && due(s, k->partition_mean_ns)) {
+        sim_net_partition(s->world, sim_rng_next(&s->rng) & k->node_mask);
+        parted(s);
+        s->counts.partitions++;
+    }
+    if (s->partition_until == 0 && due(s, k->asymmetric_mean_ns)) {
+        sim_net_partition_one_way(s->world, sim_rng_next(&s->rng) & k->node_mask);
+        parted(s);
+        s->counts.asymmetrics++;
+    }
+    if (due(s, k->one_way_mean_ns)) {
+        sim_net_block(s->world, draw_node(s), draw_node(s), true);
+        parted(s);
+        s->counts.one_ways++;
+    }
+}
+
 static void network(struct sim_swarm *s)
 {
     const struct sim_swarm_knobs *k = &s->knobs;
     uint64_t now = sim_world_now(s->world);
 
-    if (s->partition_until == 0 && due(s, k->partition_mean_ns)) {
-        sim_net_partition(s->world, sim_rng_next(&s->rng) & k->node_mask);
-        s->partition_until = now + 1 + sim_rng_below(&s->rng, k->partition_max_ns);
-        s->counts.partitions++;
-    }
-    if (due(s, k->one_way_mean_ns)) {
-        sim_net_block(s->world, draw_node(s), draw_node(s), true);
-        if (s->partition_until == 0) {
-            s->partition_until = now + 1 + sim_rng_below(&s->rng, k->partition_max_ns);
-        }
-        s->counts.one_ways++;
-    }
+    partitions(s);
     if (due(s, k->reset_mean_ns)) {
         sim_net_reset(s->world, draw_node(s), draw_node(s));
         s->counts.resets++;
+    }
+    if (due(s, k->half_open_mean_ns)) {
+        sim_net_half_open(s->world, draw_node(s), draw_node(s), sim_rng_skewed(&s->rng, k->late_max_ns));
+        s->counts.half_opens++;
     }
     if (s->slow_link_until == 0 && due(s, k->slow_link_mean_ns)) {
         uint64_t extra = sim_rng_skewed(&s->rng, k->slow_link_max_ns);
@@ -196,6 +254,25 @@ static void network(struct sim_swarm *s)
         s->slow_link_until = now + 1 + sim_rng_below(&s->rng, k->slow_link_max_ns * 100);
         s->counts.slow_links++;
     }
+    if (s->slow_link_until == 0 && due(s, k->narrow_link_mean_ns)) {
+        uint64_t bytes_per_s = k->narrow_min_bytes_per_s * (1 + sim_rng_skewed(&s->rng, 32));
+        sim_net_narrow(s->world, draw_node(s), draw_node(s), bytes_per_s);
+        s->slow_link_until = now + 1 + sim_rng_below(&s->rng, k->slow_link_max_ns * 100);
+        s->counts.narrow_links++;
+    }
+}
+
+/* Room for a little more, or none at all. */
+static void fill_disk(struct sim_swarm *s, struct sim_node *node)
+{
+    struct victim *v = &s->victims[sim_node_id(node)];
+
+    if (v->full_until == 0) {
+        v->disk_size = sim_node_disk_size(node);
+    }
+    sim_node_set_disk_size(node, sim_node_disk_used(node) + sim_rng_skewed(&s->rng, FULL_ROOM_MAX));
+    v->full_until = sim_world_now(s->world) + 1 + sim_rng_below(&s->rng, s->knobs.full_disk_max_ns);
+    s->counts.full_disks++;
 }
 
 static void machines(struct sim_swarm *s)
@@ -209,11 +286,19 @@ static void machines(struct sim_swarm *s)
         s->victims[sim_node_id(node)].slow_until = now + 1 + sim_rng_below(&s->rng, k->slow_disk_max_ns);
         s->counts.slow_disks++;
     }
+    if (due(s, k->stall_mean_ns)) {
+        sim_node_stall_disk(draw_node(s), now + 1 + sim_rng_below(&s->rng, k->stall_max_ns));
+        s->counts.stalls++;
+    }
+    if (due(s, k->full_disk_mean_ns)) {
+        fill_disk(s, draw_node(s));
+    }
     if (due(s, k->clock_mean_ns)) {
         int64_t offset = (int64_t)sim_rng_below(&s->rng, (uint64_t)k->clock_max_ms * 2 + 1) - k->clock_max_ms;
         int32_t drift = (int32_t)sim_rng_below(&s->rng, 2001) - 1000;
         sim_node_set_clock(draw_node(s), offset, drift);
         s->counts.clocks++;
+        s->counts.clocks_back += offset < 0;
     }
 }
 
@@ -242,6 +327,13 @@ static void relieve_node(struct sim_swarm *s, size_t i, bool all)
         sim_node_disk_knobs(node)->slow_factor = 1;
         v->slow_until = 0;
     }
+    if (all) {
+        sim_node_stall_disk(node, 0);
+    }
+    if (v->full_until != 0 && (all || now >= v->full_until)) {
+        sim_node_set_disk_size(node, v->disk_size);
+        v->full_until = 0;
+    }
     if (sim_node_running(node)) {
         if (all) {
             sim_node_kill_at_op(node, UINT64_MAX, SIM_END_KILL); /* never mind */
@@ -266,6 +358,7 @@ static void relieve(struct sim_swarm *s, bool all)
     if (s->slow_link_until != 0 && (all || now >= s->slow_link_until)) {
         for (size_t i = 0; i < n * n; i++) {
             sim_net_slow(s->world, sim_world_node(s->world, i / n), sim_world_node(s->world, i % n), 0);
+            sim_net_narrow(s->world, sim_world_node(s->world, i / n), sim_world_node(s->world, i % n), 0);
         }
         s->slow_link_until = 0;
     }

@@ -7,47 +7,65 @@
 
 #include "tests/sim/world.h"
 
-/* Means are between two faults of the kind, anywhere in the cluster; 0: off. */
+/* X(name, how many of it): each has a mean time between two faults of the kind, anywhere in the cluster; 0: off. */
+#define SIM_SWARM_KINDS(X)                                                                                             \
+    X(kill, kills)                                                                                                     \
+    X(power, powers)                                                                                                   \
+    X(power_all, powers_all)     /* all at once */                                                                     \
+    X(op_kill, op_kills)         /* in the middle of disk operations, kill or power */                                 \
+    X(pause, pauses)                                                                                                   \
+    X(partition, partitions)     /* both ways, random sides */                                                         \
+    X(asymmetric, asymmetrics)   /* what one side says is not heard by the other */                                    \
+    X(one_way, one_ways)         /* one direction of one link */                                                       \
+    X(reset, resets)             /* all connections between two nodes */                                               \
+    X(half_open, half_opens)     /* only one side takes them for reset; the other hears its last words late */         \
+    X(slow_link, slow_links)     /* latency */                                                                         \
+    X(narrow_link, narrow_links) /* bytes a second */                                                                  \
+    X(slow_disk, slow_disks)     /* a factor */                                                                        \
+    X(stall, stalls)             /* nothing reaches the disk for seconds */                                            \
+    X(full_disk, full_disks)     /* next to no room for a while; never drawn here: not every program bears it */       \
+    X(clock, clocks)             /* the wall clock jumps, forth or back, and drifts from then on */
+
 struct sim_swarm_knobs {
+#define X(name, many) uint64_t name##_mean_ns;
+    SIM_SWARM_KINDS(X)
+#undef X
+
     uint64_t begin_ns; /* of the world's time */
     uint64_t end_ns;   /* here all heals */
     uint64_t node_mask; /* who suffers; bit i: node i */
     unsigned down_max; /* nodes down or paused at once, except by cutting all power */
 
-    uint64_t kill_mean_ns;
-    uint64_t power_mean_ns;
-    uint64_t power_all_mean_ns;
-    uint64_t op_kill_mean_ns;  /* in the middle of disk operations, kill or power */
     uint32_t op_kill_restart_ppm; /* restarts that die again, while they start */
     uint64_t down_max_ns;
-
-    uint64_t pause_mean_ns;
     uint64_t pause_max_ns;
-
-    uint64_t partition_mean_ns; /* both ways, random sides */
-    uint64_t one_way_mean_ns;   /* one direction of one link */
     uint64_t partition_max_ns;
-    uint64_t reset_mean_ns;     /* all connections between two nodes */
-    uint64_t slow_link_mean_ns;
-    uint64_t slow_link_max_ns;  /* extra latency and, times a hundred, how long */
-
-    uint64_t slow_disk_mean_ns;
+    uint64_t late_max_ns;      /* half_open: how late the last words come */
+    uint64_t slow_link_max_ns; /* extra latency and, times a hundred, how long; narrow ones as long as that */
+    uint64_t narrow_min_bytes_per_s;
     uint32_t slow_disk_factor_max;
     uint64_t slow_disk_max_ns;
-
-    uint64_t clock_mean_ns; /* the wall clock jumps, and drifts from then on */
+    uint64_t stall_max_ns;
+    uint64_t full_disk_max_ns;
     int64_t clock_max_ms;
 };
 
 struct sim_swarm_counts {
-    unsigned kills, powers, powers_all, op_kills, pauses, partitions, one_ways, resets, slow_links, slow_disks, clocks;
+#define X(name, many) unsigned many;
+    SIM_SWARM_KINDS(X)
+#undef X
     unsigned restarts;
+    unsigned clocks_back; /* of the clocks */
 };
 
 struct sim_swarm;
 
 /* A drawn mix over [begin, end) for the first @n_nodes nodes. */
 void sim_swarm_draw(struct sim_swarm_knobs *knobs, uint64_t seed, size_t n_nodes, uint64_t begin_ns, uint64_t end_ns);
+
+/* Only the kinds that @list names, by commas; those that were not drawn get a middling frequency. */
+void sim_swarm_choose(struct sim_swarm_knobs *knobs, const char *list);
+bool sim_swarm_named(const char *list, const char *name);
 
 /* One line: which faults, how often. */
 void sim_swarm_describe(const struct sim_swarm_knobs *knobs, char *out, size_t out_size);

@@ -9,14 +9,24 @@
 #define CRASH_WHOLE_PPM 125000 /* jobs that were through but not reported */
 #define CRASH_OPS_MAX 16
 #define IN_FLIGHT_MAX 256
+#define WAIT_FIRST_PPM 500000 /* writers' jobs whose sync takes its time before it has an effect, not after */
 
 static void work_run_fire(struct sim_world *world, struct sim_event *event);
 static void work_finished_fire(struct sim_world *world, struct sim_event *event);
 
+/* A power cut in the middle of a sync finds some of it done, or nothing: one that waits first is found undone. */
 static void work_begin(struct sim_world *world, struct sim_event *event)
 {
+    const struct sim_disk_knobs *k = &event->node->disk_knobs;
+    uint64_t wait = sim_draw_ns(world, world->params.loop.work_max_ns);
+
+    event->object2 = NULL;
+    if (event->value == ENV_QUEUE_WRITER && sim_rng_chance(&world->rng, WAIT_FIRST_PPM)) {
+        wait += sim_rng_range(&world->rng, k->sync_min_ns, k->sync_max_ns) * k->slow_factor;
+        event->object2 = event->object;
+    }
     event->fire = work_run_fire;
-    sim_event_at(world, sim_here_ns(world) + sim_draw_ns(world, world->params.loop.work_max_ns), event);
+    sim_event_at(world, sim_here_ns(world) + wait, event);
 }
 
 void sim_work(struct env *env, enum env_queue queue, struct env_work *work)
@@ -69,6 +79,7 @@ static void work_body(void *arg)
     world->context = SIM_IN_WORKER;
     world->current = event->loop;
     world->worker_charge_ns = 0;
+    world->worker_waited = event->object2 != NULL;
     work->run(work);
     event->object2 = (void *)(uintptr_t)world->worker_charge_ns; /* the guard puts the world's back */
 }
@@ -77,6 +88,11 @@ static void work_run_fire(struct sim_world *world, struct sim_event *event)
 {
     struct sim_node *node = event->node;
 
+    if (world->now < node->disk_stalled_until) { /* most of what workers do needs the disk: a crash still finds it undone */
+        world->counts.stalled_calls++;
+        sim_event_at(world, node->disk_stalled_until, event);
+        return;
+    }
     bool alive = sim_guarded(world, work_body, event);
     if (!alive || node->dying != SIM_END_NONE) {
         sim_event_free(world, event);
@@ -199,6 +215,7 @@ static void finish_job(struct sim_loop *loop, struct sim_event *event)
     bool has_thread = event->fire == work_run_fire || event->fire == work_finished_fire;
     if (event->fire == work_run_fire || event->fire == NULL) { /* else it was run */
         world->context = SIM_IN_WORKER;
+        world->worker_waited = false;
         work->run(work);
     }
     if (has_thread && event->value == ENV_QUEUE_POOL) {

@@ -296,6 +296,11 @@ uint64_t sim_world_events(const struct sim_world *world)
     return world->events;
 }
 
+const struct sim_world_counts *sim_world_counts(const struct sim_world *world)
+{
+    return &world->counts;
+}
+
 uint64_t sim_world_random(struct sim_world *world)
 {
     return sim_rng_next(&world->rng);

@@ -47,6 +47,9 @@ struct sim_net_knobs {
     uint32_t buffer_bytes;     /* of one direction, sender's and receiver's together */
     uint32_t split_ppm;        /* segments cut in two at a random byte */
     uint32_t reset_ppm;        /* segments at whose arrival the connection is reset, the rest of it lost */
+    uint32_t late_ppm;         /* connections that end with bytes under way, which then come up to late_max_ns later: by then
+                                  the next connection may have overtaken them */
+    uint64_t late_max_ns;
     uint64_t stall_timeout_ns; /* unacknowledged for this long: the sender's connection times out */
     uint64_t connect_timeout_ns;
 };
@@ -76,6 +79,7 @@ struct sim_params {
     struct sim_loop_knobs loop;
     struct sim_disk_knobs disk;     /* what a new node starts with */
     uint64_t disk_size_bytes;       /* of a new node */
+    uint32_t mono_drift_max_ppm;    /* how much faster or slower a machine's monotonic clock goes; drawn at power on */
     unsigned pool_threads;
     enum log_level log_level;       /* 0: no log; lines go to log_write, or to stderr when that is NULL */
     void (*log_write)(void *data, struct sim_node *node, const char *line, size_t length);
@@ -83,6 +87,31 @@ struct sim_params {
 };
 
 void sim_params_default(struct sim_params *params);
+
+/* X(name): what the world did to the code in it. */
+#define SIM_WORLD_COUNTS(X)                                                                                            \
+    X(net_spikes)       /* segments that were lost and sent again */                                                   \
+    X(net_torn_frames)  /* resets between the parts of one write */                                                    \
+    X(net_half_open)    /* connections that only one side knew to be over */                                           \
+    X(net_late)         /* segments that a newer connection had overtaken */                                           \
+    X(net_timeouts)     /* connections that nothing came through for too long */                                       \
+    X(pages_kept)       /* at a power cut, of what was not synced */                                                   \
+    X(pages_dropped)                                                                                                   \
+    X(pages_torn)                                                                                                      \
+    X(names_kept)                                                                                                      \
+    X(names_dropped)                                                                                                   \
+    X(syncs_failed)                                                                                                    \
+    X(pages_given_up)   /* by a failed sync: the cache shows them, the platter never gets them */                      \
+    X(write_errors)                                                                                                    \
+    X(read_errors)                                                                                                     \
+    X(disk_full)        /* calls that found no space */                                                                \
+    X(stalled_calls)    /* calls that waited for a stalled disk */
+
+struct sim_world_counts {
+#define X(name) uint64_t name;
+    SIM_WORLD_COUNTS(X)
+#undef X
+};
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
@@ -96,6 +125,7 @@ uint64_t sim_world_now(const struct sim_world *world);    /* virtual ns since th
 uint64_t sim_world_hash(const struct sim_world *world);   /* of every event, byte written and byte delivered so far */
 uint64_t sim_world_events(const struct sim_world *world); /* handled so far */
 uint64_t sim_world_random(struct sim_world *world);       /* for the harness: part of the run */
+const struct sim_world_counts *sim_world_counts(const struct sim_world *world);
 
 /* Run one event. False when nothing is left to happen. None of these may be called from within a callback. */
 bool sim_world_step(struct sim_world *world);
@@ -149,6 +179,8 @@ void sim_node_kill(struct sim_node *node, enum sim_end how);
  * middle of a start or of a worker's sequence. Holds for this incarnation. */
 void sim_node_kill_at_op(struct sim_node *node, uint64_t ops, enum sim_end how);
 void sim_world_power_cut(struct sim_world *world); /* all nodes at once */
+/* The power of the nodes in @mask goes within @within_ns, of each in one of its next disk operations if it has any. */
+void sim_world_power_fails(struct sim_world *world, uint64_t mask, uint64_t within_ns);
 
 void sim_node_pause(struct sim_node *node); /* like SIGSTOP: the kernel goes on, the program does not */
 void sim_node_resume(struct sim_node *node);
@@ -160,6 +192,9 @@ void sim_node_set_clock(struct sim_node *node, int64_t offset_ms, int32_t drift_
 
 struct sim_disk_knobs *sim_node_disk_knobs(struct sim_node *node);
 void sim_node_set_disk_size(struct sim_node *node, uint64_t bytes);
+/* What must reach the platter, or come from it, waits until then. */
+void sim_node_stall_disk(struct sim_node *node, uint64_t until_ns);
+uint64_t sim_node_disk_size(const struct sim_node *node);
 uint64_t sim_node_disk_used(const struct sim_node *node);
 void sim_node_make_dirs(struct sim_node *node, const char *path); /* durable, all parts of it */
 void sim_node_wipe_disk(struct sim_node *node);                   /* not while running */
@@ -177,10 +212,15 @@ bool sim_node_list(struct sim_node *node, const char *path, void (*each)(void *d
 /* Bytes from @from to @to stall (and come when it heals, unless the connection has timed out by then). */
 void sim_net_block(struct sim_world *world, struct sim_node *from, struct sim_node *to, bool blocked);
 void sim_net_partition(struct sim_world *world, uint64_t side_mask); /* bit i: node i; both ways between the sides */
+void sim_net_partition_one_way(struct sim_world *world, uint64_t side_mask); /* what the side says is not heard outside */
 void sim_net_heal(struct sim_world *world);                          /* all blocks */
 /* Extra one-way latency. */
 void sim_net_slow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t extra_ns);
+/* Bytes a second, of each connection; 0: as the knobs say. */
+void sim_net_narrow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t bytes_per_s);
 /* Reset every connection between the two, whatever is under way on it. */
 void sim_net_reset(struct sim_world *world, struct sim_node *a, struct sim_node *b);
+/* @a takes its connections with @b for reset; @b hears nothing of it, and what was on its way to it comes @late_ns later. */
+void sim_net_half_open(struct sim_world *world, struct sim_node *a, struct sim_node *b, uint64_t late_ns);
 
 #endif
