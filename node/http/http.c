@@ -41,9 +41,7 @@ static const char text_not_found[] = "only /metrics is here\n";
 static const char text_method[] = "GET or HEAD, please\n";
 static const char text_unavailable[] = "this node cannot answer now\n";
 
-/* ---- hub
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- hub -------------------------------------------------------------------------------------------------------- */
 
 static void close_daemon(struct http *h)
 {
@@ -86,8 +84,7 @@ void http_close(struct http *h, void (*closed)(void *data), void *data)
     }
 }
 
-/* ---- the library's thread
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the library's thread --------------------------------------------------------------------------------------- */
 
 /* Takes over @response; NULL: no memory, the connection is closed. */
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response,
@@ -175,8 +172,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     }
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- opening ---------------------------------------------------------------------------------------------------- */
 
 union any_address {
     struct sockaddr any;

@@ -1,10 +1,32 @@
 /* Which API is handled where. */
 #include "node/kafka/kafka_internal.h"
 #include "proto/kafka/messages/api_versions.h"
+#include "proto/kafka/messages/delete_groups.h"
+#include "proto/kafka/messages/describe_groups.h"
+#include "proto/kafka/messages/find_coordinator.h"
+#include "proto/kafka/messages/heartbeat.h"
+#include "proto/kafka/messages/join_group.h"
+#include "proto/kafka/messages/leave_group.h"
+#include "proto/kafka/messages/list_groups.h"
 #include "proto/kafka/messages/metadata.h"
+#include "proto/kafka/messages/offset_commit.h"
+#include "proto/kafka/messages/offset_delete.h"
+#include "proto/kafka/messages/offset_fetch.h"
+#include "proto/kafka/messages/sync_group.h"
 
 const struct kafka_handler kafka_handlers[] = {
     {KAFKA_API_METADATA, KAFKA_READS, kafka_metadata},
+    {KAFKA_API_OFFSET_COMMIT, KAFKA_CHANGES, kafka_offset_commit},
+    {KAFKA_API_OFFSET_FETCH, KAFKA_READS, kafka_offset_fetch},
+    {KAFKA_API_FIND_COORDINATOR, KAFKA_READS, kafka_find_coordinator},
+    {KAFKA_API_JOIN_GROUP, KAFKA_READS, kafka_join_group}, /* parks: a leave behind it must get through */
+    {KAFKA_API_HEARTBEAT, KAFKA_READS, kafka_heartbeat},
+    {KAFKA_API_LEAVE_GROUP, KAFKA_CHANGES, kafka_leave_group},
+    {KAFKA_API_SYNC_GROUP, KAFKA_READS, kafka_sync_group},
+    {KAFKA_API_DESCRIBE_GROUPS, KAFKA_READS, kafka_describe_groups},
+    {KAFKA_API_LIST_GROUPS, KAFKA_READS, kafka_list_groups},
     {KAFKA_API_API_VERSIONS, KAFKA_READS, kafka_api_versions},
+    {KAFKA_API_DELETE_GROUPS, KAFKA_CHANGES, kafka_delete_groups},
+    {KAFKA_API_OFFSET_DELETE, KAFKA_CHANGES, kafka_offset_delete},
 };
 const size_t kafka_handlers_count = sizeof kafka_handlers / sizeof kafka_handlers[0];

@@ -28,8 +28,7 @@ static void free_state(struct kafka_request *r)
     service_groups_free(state->calls);
 }
 
-/* ---- the answer
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------------------------- */
 
 static void fill_partition(const struct coordinator_part *part, struct kafka_offset_fetch_response_group_partition *out)
 {
@@ -166,8 +165,7 @@ static void fetched(struct service_groups *g)
     kafka_answer(r, &response);
 }
 
-/* ---- the request
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the request ------------------------------------------------------------------------------------------------ */
 
 /* Both shapes of topics have the same fields. */
 #define COPY_TOPICS(r, asked, from, from_count)                                                                        \

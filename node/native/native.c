@@ -24,6 +24,17 @@ static const struct native_handler handlers[] = {
     {CALL_LIST_TOPICS, native_list_topics},
     {CALL_DESCRIBE_TOPIC, native_describe_topic},
     {CALL_CLUSTER_STATUS, native_cluster_status},
+    {CALL_FIND_COORDINATOR, native_find_coordinator},
+    {CALL_JOIN_GROUP, native_join_group},
+    {CALL_SYNC_GROUP, native_sync_group},
+    {CALL_GROUP_HEARTBEAT, native_group_heartbeat},
+    {CALL_LEAVE_GROUP, native_leave_group},
+    {CALL_COMMIT_OFFSETS, native_commit_offsets},
+    {CALL_FETCH_OFFSETS, native_fetch_offsets},
+    {CALL_LIST_GROUPS, native_list_groups},
+    {CALL_DESCRIBE_GROUPS, native_describe_groups},
+    {CALL_DELETE_GROUPS, native_delete_groups},
+    {CALL_DELETE_OFFSETS, native_delete_offsets},
 };
 
 void native_session_init(struct native_session *session, struct service *service, const char *listener)

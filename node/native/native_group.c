@@ -103,8 +103,7 @@ void **group_messages_new(size_t n, size_t size, void **messages)
     return (void **)(void *)block;
 }
 
-/* ---- find the coordinators
- * --------------------------------------------------------------------------------------------- */
+/* ---- find the coordinators -------------------------------------------------------------------------------------- */
 
 struct find_request {
     struct native_request request;

@@ -19,8 +19,7 @@ static void set_topic(struct coordinator_part *part, const ProtobufCBinaryData *
     part->partition = partition > INT32_MAX ? INT32_MAX : (int32_t)partition;
 }
 
-/* ---- commit
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- commit ----------------------------------------------------------------------------------------------------- */
 
 static void committed(struct service_groups *g)
 {
@@ -87,8 +86,7 @@ int native_commit_offsets(struct native_session *session, const struct frame *fr
     return 0;
 }
 
-/* ---- fetch
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- fetch ------------------------------------------------------------------------------------------------------ */
 
 static void fetched(struct service_groups *g)
 {
@@ -153,8 +151,7 @@ int native_fetch_offsets(struct native_session *session, const struct frame *fra
     return 0;
 }
 
-/* ---- delete
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- delete ----------------------------------------------------------------------------------------------------- */
 
 static void forgotten(struct service_groups *g)
 {
