@@ -296,7 +296,7 @@ void consumer_turn(struct consumer *c)
     struct core *core = c->core;
 
     if (c->group != NULL) {
-        group_turn(c->group);
+        group_follow(c->group);
     }
     consumer_lock(c);
     if (!c->attention && c->meta_generation == core->meta.generation && core->now_ns < c->wake_ns) {

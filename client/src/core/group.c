@@ -108,7 +108,7 @@ void group_event_post(struct group *g, enum group_event_kind kind, struct group_
     }
 }
 
-void group_fail(struct group *g, int err, const char *text)
+void group_end(struct group *g, int err, const char *text)
 {
     struct consumer_host *host = g->consumer->host;
 
@@ -302,7 +302,7 @@ static void group_step(struct group *g)
                 core_wake_at(g->core, g->retry_ns);
             } else {
                 call_stop(&g->heartbeat);
-                group_join(g);
+                group_ask_join(g);
             }
         }
         break;
@@ -341,7 +341,7 @@ static void heartbeat_done(struct core_call *call, int status, const struct fram
     } else if (status == ERR_UNKNOWN_MEMBER || status == ERR_ILLEGAL_GENERATION) {
         group_fenced(g, status == ERR_ILLEGAL_GENERATION);
     } else if (status == ERR_FENCED_INSTANCE) {
-        group_fail(g, status, err_text(status));
+        group_end(g, status, err_text(status));
     }
     core_wake_at(g->core, 0);
     consumer_unlock(g->consumer);
@@ -444,7 +444,7 @@ static void group_commit_automatic(struct group *g)
     core_wake_at(g->core, g->auto_commit_ns);
 }
 
-void group_turn(struct group *g)
+void group_follow(struct group *g)
 {
     enum group_state before;
 

@@ -160,7 +160,7 @@ struct group *group_new(struct consumer *c, const struct group_config *config);
 void group_free(struct group *g);
 
 /* Locked, core. Everything that is due. */
-void group_turn(struct group *g);
+void group_follow(struct group *g);
 
 /* Core, locked. Replaces the subscription. Errors: ERR_INVALID (a name; too many), ERR_NOMEM. */
 int group_subscribe(struct group *g, const char *const *topics, size_t count) MUST_USE;
@@ -199,13 +199,13 @@ void group_event_post(struct group *g, enum group_event_kind kind, struct group_
 struct Cairn__Native__MemberAssignment;
 /* Errors: ERR_NOMEM. */
 int group_sync(struct group *g, struct Cairn__Native__MemberAssignment **assignments, size_t count) MUST_USE;
-void group_fail(struct group *g, int err, const char *text);
+void group_end(struct group *g, int err, const char *text);
 /* The coordinator does not know us (as we are) any more. @keep_id: only the generation is over. */
 void group_fenced(struct group *g, bool keep_id);
 void group_offsets_turn(struct group *g);
 void group_offsets_stop(struct group *g);           /* all end with ERR_SHUTDOWN */
 void group_offsets_cancel(struct group_offsets *o); /* and freed, without @done */
-void group_join(struct group *g);
+void group_ask_join(struct group *g);
 int group_plan_begin(struct group *g, bool keep) MUST_USE;
 void group_plan(struct group *g);
 void group_plan_drop(struct group *g);

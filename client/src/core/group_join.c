@@ -47,7 +47,7 @@ static void join_failed(struct group *g, int status, const struct core_call *cal
         return;
     }
     snprintf(text, sizeof text, "%s", call->text[0] != '\0' ? call->text : err_text(status));
-    group_fail(g, status, text);
+    group_end(g, status, text);
 }
 
 static void sync_done(struct core_call *call, int status, const struct frame *frame);
@@ -162,7 +162,7 @@ static void join_done(struct core_call *call, int status, const struct frame *fr
     }
 }
 
-void group_join(struct group *g)
+void group_ask_join(struct group *g)
 {
     Cairn__Native__JoinGroupRequest m = CAIRN__NATIVE__JOIN_GROUP_REQUEST__INIT;
     Cairn__Native__GroupProtocol protocols[ASSIGNOR_COUNT];
