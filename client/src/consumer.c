@@ -3,37 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/src/client.h"
-#include "client/src/core/consumer.h"
-#include "proto/record/record_iter.h"
+#include "client/src/consumer.h"
 
 _Static_assert(CAIRN_OFFSET_EARLIEST == CONSUMER_EARLIEST, "the core's word");
 _Static_assert(CAIRN_OFFSET_LATEST == CONSUMER_LATEST, "the core's word");
-
-struct cairn_records {
-    struct chunk *chunk; /* NULL: none */
-    char topic[CLIENT_TOPIC_NAME_MAX + 1];
-    int32_t partition;
-    uint64_t generation;
-    const uint8_t *next; /* the next batch */
-    size_t left;         /* bytes from there on */
-    int64_t wanted;      /* records below were given before */
-    bool in_batch;
-    struct record_iter iter;
-    struct codec_scratch scratch;
-    int err; /* a batch cannot be read; the next poll tells */
-};
-
-struct cairn_consumer {
-    struct consumer_host host;
-    struct cairn_client *client;
-    struct consumer *core;
-    struct consumer_config config;
-    uv_mutex_t mutex; /* of what the core shares */
-    uv_cond_t changed;
-    struct cairn_records records;
-    int rv; /* of consumer_new on the loop thread */
-};
 
 static void host_lock(struct consumer_host *host)
 {
@@ -66,8 +39,35 @@ static void task_close(struct core *core, void *arg)
 
 static int consumer_options(struct cairn_consumer *c, const struct cairn_options *options, struct cairn_error *error)
 {
+    struct group_config *g = &c->config.group;
+    const char *id = "";
+    const char *instance = "";
+    const char *assignors = "";
     int policy = 0;
+    int from = 0;
+    int auto_commit = 1;
     const struct option_field fields[] = {
+        {.name = "group_id", .kind = OPTION_TEXT, .target = &id},
+        {.name = "group_instance_id", .kind = OPTION_TEXT, .target = &instance},
+        {.name = "assignors", .kind = OPTION_TEXT, .target = &assignors},
+        {.name = "from_offset", .kind = OPTION_CHOICE, .target = &from, .choices = "earliest|latest"},
+        {.name = "auto_commit", .kind = OPTION_CHOICE, .target = &auto_commit, .choices = "false|true"},
+        {.name = "auto_commit_interval_ms",
+         .kind = OPTION_U32,
+         .target = &g->auto_commit_interval_ms,
+         .min = 10,
+         .max = 3600000},
+        {.name = "session_timeout_ms", .kind = OPTION_U32, .target = &g->session_timeout_ms, .min = 1, .max = INT_MAX},
+        {.name = "heartbeat_interval_ms",
+         .kind = OPTION_U32,
+         .target = &g->heartbeat_interval_ms,
+         .min = 10,
+         .max = 3600000},
+        {.name = "max_poll_interval_ms",
+         .kind = OPTION_U32,
+         .target = &g->max_poll_interval_ms,
+         .min = 100,
+         .max = 86400000},
         {.name = "on_out_of_range", .kind = OPTION_CHOICE, .target = &policy, .choices = "error|earliest|latest"},
         {.name = "fetch_max_bytes",
          .kind = OPTION_U32,
@@ -88,7 +88,9 @@ static int consumer_options(struct cairn_consumer *c, const struct cairn_options
     int rv = options_apply(options, fields, sizeof fields / sizeof fields[0], error);
 
     c->config.on_out_of_range = (enum consumer_policy)policy;
-    return rv;
+    g->from_latest = from == 1;
+    g->auto_commit = auto_commit == 1;
+    return rv == 0 ? consumer_group_options(c, id, instance, assignors, error) : rv;
 }
 
 int cairn_consumer_open(struct cairn_client *client, const struct cairn_options *options, struct cairn_consumer **out,
@@ -151,6 +153,7 @@ void cairn_consumer_close(struct cairn_consumer *c)
     if (c == NULL) {
         return;
     }
+    consumer_group_leave(c);
     records_drop(&c->records);
     driver_run(&c->client->driver, task_close, c);
     codec_scratch_close(&c->records.scratch);
@@ -159,7 +162,7 @@ void cairn_consumer_close(struct cairn_consumer *c)
     free(c);
 }
 
-static void unlock_and_wake(struct cairn_consumer *c, bool wake)
+void consumer_unlock_and_wake(struct cairn_consumer *c, bool wake)
 {
     uv_mutex_unlock(&c->mutex);
     if (wake) {
@@ -174,10 +177,10 @@ int cairn_consumer_assign(struct cairn_consumer *c, const char *topic, int32_t p
     int rv = ERR_INVALID;
 
     uv_mutex_lock(&c->mutex);
-    if (topic != NULL && partition >= 0) {
+    if (topic != NULL && partition >= 0 && !(c->core->group != NULL && c->core->group->state != GROUP_IDLE)) {
         rv = consumer_assign(c->core, topic, (uint32_t)partition, offset, &wake);
     }
-    unlock_and_wake(c, wake);
+    consumer_unlock_and_wake(c, wake);
     if (rv != 0) {
         error_set(error, rv, "assign %.100s partition %d offset %lld: %s", topic != NULL ? topic : "(none)", partition,
                   (long long)offset, err_text(rv));
@@ -195,7 +198,7 @@ int cairn_consumer_unassign(struct cairn_consumer *c, const char *topic, int32_t
     if (p != NULL) {
         consumer_unassign(c->core, p, &wake);
     }
-    unlock_and_wake(c, wake);
+    consumer_unlock_and_wake(c, wake);
     return p != NULL ? 0 : ERR_NOT_FOUND;
 }
 
@@ -215,7 +218,7 @@ int cairn_consumer_seek(struct cairn_consumer *c, const char *topic, int32_t par
     } else {
         consumer_seek(c->core, p, offset, &wake);
     }
-    unlock_and_wake(c, wake);
+    consumer_unlock_and_wake(c, wake);
     return rv;
 }
 
@@ -229,7 +232,7 @@ static int pause_set(struct cairn_consumer *c, const char *topic, int32_t partit
     if (p != NULL) {
         consumer_pause(c->core, p, paused, &wake);
     }
-    unlock_and_wake(c, wake);
+    consumer_unlock_and_wake(c, wake);
     return p != NULL ? 0 : ERR_NOT_FOUND;
 }
 
@@ -267,6 +270,21 @@ int cairn_consumer_high_watermark(struct cairn_consumer *c, const char *topic, i
     }
     uv_mutex_unlock(&c->mutex);
     return p != NULL ? 0 : ERR_NOT_FOUND;
+}
+
+/* Other records are to be given while some were not taken (their partition is paused): they are fetched again. Locked.
+ */
+static void records_set_aside(struct cairn_consumer *c, bool *wake)
+{
+    struct cairn_records *r = &c->records;
+    struct consumer_partition *p = r->chunk != NULL ? consumer_find(c->core, r->topic, (uint32_t)r->partition) : NULL;
+
+    if (p != NULL && p->generation == r->generation) {
+        int64_t done_offset = p->done_offset;
+        consumer_seek(c->core, p, r->wanted, wake);
+        p->done_offset = done_offset;
+    }
+    records_drop(r);
 }
 
 /* The last poll's records turned out unreadable: fetch them again, and say so. Locked. */
@@ -312,38 +330,100 @@ static int poll_chunk(struct cairn_consumer *c, struct chunk *chunk, struct cair
     return 0;
 }
 
+void consumer_records_mark(struct cairn_consumer *c)
+{
+    struct cairn_records *r = &c->records;
+    struct consumer_partition *p = r->chunk != NULL ? consumer_find(c->core, r->topic, (uint32_t)r->partition) : NULL;
+
+    if (p != NULL && p->generation == r->generation && (r->left == 0 || r->wanted > r->chunk->begin)) {
+        consumer_processed(p, r->left == 0 ? r->chunk->end : r->wanted);
+    }
+}
+
+/* The program asks for more: what it was given is processed, what it did not take is kept for it. Locked. */
+static void records_done(struct cairn_consumer *c)
+{
+    struct cairn_records *r = &c->records;
+
+    consumer_records_mark(c);
+    if (r->chunk != NULL && r->err == 0 && (r->left == 0 || r->wanted >= r->chunk->end)) {
+        records_drop(r);
+    }
+}
+
+/* What the last poll gave and the program did not take. Locked. */
+static bool poll_rest(struct cairn_consumer *c)
+{
+    const struct cairn_records *r = &c->records;
+    struct consumer_partition *p;
+
+    if (r->chunk == NULL || r->err != 0) {
+        return false;
+    }
+    p = consumer_find(c->core, r->topic, (uint32_t)r->partition);
+    return p != NULL && p->generation == r->generation && !p->paused;
+}
+
+/* Locked. Until there is something to give or to say, or it is too late. */
+static int poll_wait(struct cairn_consumer *c, uint64_t deadline_ns, struct cairn_records **records, bool *wake,
+                     struct cairn_error *error)
+{
+    struct chunk *chunk;
+    uint64_t now_ns;
+    int rv;
+
+    for (;;) {
+        rv = consumer_group_events(c, wake, error);
+        if (rv != 0) {
+            return rv;
+        }
+        if (poll_rest(c)) {
+            *records = &c->records;
+            return 0;
+        }
+        chunk = consumer_take(c->core, wake);
+        if (chunk != NULL) {
+            records_set_aside(c, wake);
+            return poll_chunk(c, chunk, records, error);
+        }
+        now_ns = driver_now_ns();
+        if (now_ns >= deadline_ns) {
+            return 0;
+        }
+        if (*wake) {
+            driver_wake(&c->client->driver);
+            *wake = false;
+        }
+        (void)uv_cond_timedwait(&c->changed, &c->mutex, deadline_ns - now_ns);
+    }
+}
+
 int cairn_consumer_poll(struct cairn_consumer *c, uint32_t timeout_ms, struct cairn_records **records,
                         struct cairn_error *error)
 {
-    uint64_t deadline_ns = driver_now_ns() + timeout_ms * NS_PER_MS;
-    struct chunk *chunk;
-    uint64_t now_ns;
+    uint64_t now_ns = driver_now_ns();
     bool wake = false;
     int rv = 0;
 
     *records = NULL;
-    records_drop(&c->records);
+    if (c->in_callback) {
+        return error_set(error, ERR_INVALID, "poll: not allowed in a callback");
+    }
     uv_mutex_lock(&c->mutex);
+    if (c->core->group != NULL) {
+        group_polled(c->core->group, now_ns, true, &wake);
+    }
+    records_done(c);
     if (c->records.err != 0) {
         rv = poll_broken(c, &wake, error);
-        if (rv != 0) {
-            goto out;
-        }
     }
-    while ((chunk = consumer_take(c->core, &wake)) == NULL) {
-        now_ns = driver_now_ns();
-        if (now_ns >= deadline_ns) {
-            goto out;
-        }
-        if (wake) {
-            driver_wake(&c->client->driver);
-            wake = false;
-        }
-        (void)uv_cond_timedwait(&c->changed, &c->mutex, deadline_ns - now_ns);
+    if (rv == 0) {
+        rv = poll_wait(c, now_ns + timeout_ms * NS_PER_MS, records, &wake, error);
     }
-    rv = poll_chunk(c, chunk, records, error);
-out:
-    unlock_and_wake(c, wake);
+    if (c->core->group != NULL) {
+        group_polled(c->core->group, driver_now_ns(), false, &wake);
+    }
+    consumer_unlock_and_wake(c, wake);
     return rv;
 }
 

@@ -6,6 +6,7 @@
 #include <cairn/client.h>
 #include <cairn/consumer.h>
 #include <cairn/error.h>
+#include <cairn/group.h>
 #include <cairn/options.h>
 #include <cairn/producer.h>
 

@@ -1,4 +1,5 @@
-/* Reads committed records of chosen partitions, in order, without gaps or duplicates.
+/* Reads committed records of chosen partitions, in order, without gaps or duplicates. To share a topic's partitions
+ * among the members of a consumer group, and to commit how far they got: <cairn/group.h>.
  *
  *     struct cairn_consumer *consumer;
  *     struct cairn_records *records;
@@ -55,12 +56,12 @@ struct cairn_record_header {
 /* @options may be NULL. Errors: CAIRN_ERR_CONFIG (an option), CAIRN_ERR_NOMEM. */
 CAIRN_API int cairn_consumer_open(struct cairn_client *client, const struct cairn_options *options,
                                   struct cairn_consumer **out, struct cairn_error *error);
-/* NULL is allowed. */
+/* Leaves its group (cairn_consumer_unsubscribe). NULL is allowed. */
 CAIRN_API void cairn_consumer_close(struct cairn_consumer *consumer);
 
 /* Read @partition of @topic from @offset on (or CAIRN_OFFSET_EARLIEST, CAIRN_OFFSET_LATEST). Assigning again moves the
- * position, as cairn_consumer_seek does. Errors: CAIRN_ERR_INVALID (offset), CAIRN_ERR_NOMEM. A topic or partition that
- * does not exist is told by poll. */
+ * position, as cairn_consumer_seek does. Errors: CAIRN_ERR_INVALID (offset; the consumer has subscribed),
+ * CAIRN_ERR_NOMEM. A topic or partition that does not exist is told by poll. */
 CAIRN_API int cairn_consumer_assign(struct cairn_consumer *consumer, const char *topic, int32_t partition,
                                     int64_t offset, struct cairn_error *error);
 CAIRN_API int cairn_consumer_unassign(struct cairn_consumer *consumer, const char *topic, int32_t partition);
@@ -73,10 +74,10 @@ CAIRN_API int cairn_consumer_seek(struct cairn_consumer *consumer, const char *t
 CAIRN_API int cairn_consumer_pause(struct cairn_consumer *consumer, const char *topic, int32_t partition);
 CAIRN_API int cairn_consumer_resume(struct cairn_consumer *consumer, const char *topic, int32_t partition);
 
-/* The next records, of one partition; *records stays valid until the next poll or close. 0 with *records NULL: nothing
- * came in @timeout_ms. Errors: CAIRN_ERR_OFFSET_OUT_OF_RANGE (policy `error`: seek to go on), CAIRN_ERR_UNKNOWN_TOPIC,
- * CAIRN_ERR_CORRUPT, CAIRN_ERR_MALFORMED (a batch that cannot be read; polling on fetches it again),
- * CAIRN_ERR_UNSUPPORTED_CODEC. */
+/* The next records, of one partition; *records stays valid until the next poll or close. What cairn_records_next did
+ * not give of them comes again with the next poll. 0 with *records NULL: nothing came in @timeout_ms. Errors:
+ * CAIRN_ERR_OFFSET_OUT_OF_RANGE (policy `error`: seek to go on), CAIRN_ERR_UNKNOWN_TOPIC, CAIRN_ERR_CORRUPT,
+ * CAIRN_ERR_MALFORMED (a batch that cannot be read; polling on fetches it again), CAIRN_ERR_UNSUPPORTED_CODEC. */
 CAIRN_API int cairn_consumer_poll(struct cairn_consumer *consumer, uint32_t timeout_ms, struct cairn_records **records,
                                   struct cairn_error *error);
 

@@ -27,6 +27,18 @@
  *   fetch_max_bytes          of one answer for one partition                        (2097152)
  *   prefetch_max_bytes       of one partition, fetched and not yet polled           (8388608)
  *   fetch_max_wait_ms        how long a node holds the request when there is nothing (500)
+ * Consumer, in a group (<cairn/group.h>)
+ *   group_id                 the consumer group; "": in none                         ("")
+ *   group_instance_id        a static member: it keeps its partitions over a restart within the session timeout ("")
+ *   assignors                in the order of preference, of range, roundrobin, cooperative-sticky; with the last alone
+ *                            partitions that stay are read on through a rebalance    (range,roundrobin)
+ *   from_offset              earliest or latest: where to begin when the group has committed nothing (earliest)
+ *   session_timeout_ms       a member that is not heard of so long is dead           (45000)
+ *   heartbeat_interval_ms                                                            (3000)
+ *   max_poll_interval_ms     a member that does not poll so long loses its partitions; also how long a rebalance waits
+ *                            for it                                                  (300000)
+ *   auto_commit              true or false                                           (true)
+ *   auto_commit_interval_ms                                                          (5000)
  */
 #ifndef CAIRN_OPTIONS_H
 #define CAIRN_OPTIONS_H

@@ -371,14 +371,15 @@ static void group_heartbeat(struct group *g)
 static void leave_done(struct core_call *call, int status, const struct frame *frame)
 {
     struct group *g = call->owner;
+    struct consumer_host *host = g->consumer->host;
 
+    consumer_lock(g->consumer);
     g->leave = NULL;
-    core_wake_at(g->core, 0);
-    if (g->consumer->host != NULL && g->consumer->host->changed != NULL) {
-        consumer_lock(g->consumer);
-        g->consumer->host->changed(g->consumer->host);
-        consumer_unlock(g->consumer);
+    if (host != NULL && host->changed != NULL) {
+        host->changed(host);
     }
+    consumer_unlock(g->consumer);
+    core_wake_at(g->core, 0);
 }
 
 /* A static member's place is kept for its return (KIP-345). */
