@@ -43,6 +43,7 @@ extern const struct client_kind client_producer_idempotent;
 extern const struct client_kind client_producer_plain;
 extern const struct client_kind client_consumer;
 extern const struct client_kind client_admin;    /* makes the topics; and deletes one */
+extern const struct client_kind client_prober;   /* asks leaders that were deposed */
 extern const struct client_kind client_verifier; /* reads everything once, strictly; fresh when it has done so */
 
 /* The verifier has read everything: compare with what was acknowledged. */
@@ -83,6 +84,13 @@ struct client_topic {
 const struct client_topic *client_topic(struct client_net *net, unsigned topic);
 uint64_t client_metadata_age_ns(struct client_net *net);
 void client_topic_name(const struct workload *w, unsigned topic, char out[16]);
+
+/* The next (up to) @n records of @s in a batch, at *bytes within @scratch: noted as sent. @value is scratch too. Returns how
+ * many they are. @stamp NULL: of a plain producer; else its base sequence is set. */
+struct record_batch_stamp;
+uint32_t client_batch_build(struct oracle *o, struct oracle_stream *s, uint32_t n, int64_t now_ms,
+                            struct record_batch_stamp *stamp, uint8_t *value, uint8_t *scratch, size_t scratch_size,
+                            uint8_t **bytes, size_t *size);
 
 struct client_tick {
     struct timer timer;

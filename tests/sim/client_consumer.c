@@ -12,6 +12,9 @@
 #define BACKOFF_MS 50
 #define VERIFIER_BYTES (256u << 10)
 #define VERIFIER_WAIT_MS 5000 /* such an answer may take so long on a slow way */
+#define LATEST (-1) /* as the protocol has it */
+#define EARLIEST (-2)
+#define TIMES_BACK_MS 30000 /* about as long as a run takes */
 #define PARTS_MAX (CLIENT_TOPICS_MAX * 16)
 
 struct consumer;
@@ -25,6 +28,7 @@ struct follow {
     uint64_t wait_ns;
     int64_t end;         /* the verifier's: latest offset; -1: not known */
     int64_t known_before; /* when list offsets was asked */
+    int64_t asked_ms;     /* ... for the first offset of that time; LATEST, EARLIEST */
 };
 
 struct fetch {
@@ -146,9 +150,16 @@ static void take_listed(struct fetch *fetch, const struct frame *frame)
         struct follow *f = asker(fetch, k);
         if (f != NULL && r->error != 0) {
             part_failed(c, f, (int)r->error, "list offsets");
-        } else if (f != NULL) {
+        } else if (f != NULL && f->asked_ms == LATEST) {
             oracle_listed_end(c->w->oracle, f->reader.part, f->known_before, r->offset);
             f->end = r->offset;
+        } else if (f != NULL && f->asked_ms == EARLIEST) {
+            if (r->offset != 0) {
+                oracle_violation(c->w->oracle, "topic %u partition %u: it begins at offset %" PRId64 ", nothing was to expire",
+                                 f->topic, f->partition, r->offset);
+            }
+        } else if (f != NULL) {
+            oracle_listed_time(c->w->oracle, f->reader.part, f->known_before, f->asked_ms, r->offset, r->timestamp_ms);
         }
     }
     cairn__native__list_offsets_response__free_unpacked(m, NULL);
@@ -205,6 +216,12 @@ static int send_fetch(struct consumer *c, struct fetch *fetch)
                           m.max_wait_ms + c->w->request_timeout_ms + (c->verifier ? VERIFIER_WAIT_MS : 0), on_answer, fetch);
 }
 
+static int64_t draw_time(struct consumer *c)
+{
+    uint64_t dice = c->verifier ? 0 : client_random(c->net, 10);
+    return dice < 7 ? LATEST : dice == 7 ? EARLIEST : env_wall_ms(c->env) - (int64_t)client_random(c->net, TIMES_BACK_MS);
+}
+
 static int send_list(struct consumer *c, struct fetch *fetch)
 {
     Cairn__Native__ListOffsetsRequest m = CAIRN__NATIVE__LIST_OFFSETS_REQUEST__INIT;
@@ -216,7 +233,8 @@ static int send_list(struct consumer *c, struct fetch *fetch)
         cairn__native__list_offsets_partition__init(&parts[k]);
         parts[k].topic_id = (ProtobufCBinaryData){sizeof f->topic_id.bytes, f->topic_id.bytes};
         parts[k].partition = f->partition;
-        parts[k].timestamp_ms = -1;
+        f->asked_ms = draw_time(c);
+        parts[k].timestamp_ms = f->asked_ms;
         f->known_before = oracle_known_end(f->reader.part);
         pointers[k] = &parts[k];
     }

@@ -103,43 +103,54 @@ static void lane_give_up(struct lane *lane)
 
 /* ---- making batches -------------------------------------------------------------------------------------------------- */
 
+uint32_t client_batch_build(struct oracle *o, struct oracle_stream *s, uint32_t n, int64_t now_ms,
+                            struct record_batch_stamp *stamp, uint8_t *value, uint8_t *scratch, size_t scratch_size,
+                            uint8_t **bytes, size_t *size)
+{
+    struct record_builder builder;
+    struct record_batch_stamp plain = RECORD_BATCH_PLAIN;
+    uint32_t seq = oracle_sent_next(s);
+    uint32_t count = 0;
+    int rv;
+
+    record_builder_init(&builder, scratch, scratch_size);
+    for (; count < n; count++) {
+        uint32_t length = oracle_value_size(o, oracle_stream_id(s), seq + count);
+        oracle_value(o, oracle_stream_id(s), seq + count, value);
+        if (record_builder_append(&builder, NULL, -1, value, (int32_t)length, NULL, 0, now_ms) != 0) {
+            break;
+        }
+    }
+    if (stamp != NULL) {
+        stamp->base_sequence = (int32_t)seq;
+    }
+    rv = record_builder_finish(&builder, stamp != NULL ? stamp : &plain, NULL, bytes, size);
+    assert(rv == 0 && count > 0);
+    (void)rv;
+    oracle_sent(o, s, count);
+    return count;
+}
+
 static void make_batch(struct lane *lane)
 {
     struct producer *p = lane->producer;
-    struct oracle *o = p->w->oracle;
     struct batch *b = calloc(1, sizeof *b);
-    struct record_builder builder;
     struct record_batch_stamp stamp = RECORD_BATCH_PLAIN;
     uint32_t n = 1 + (uint32_t)client_random(p->net, p->w->records_max);
     uint8_t *out;
-    int rv;
 
     assert(b != NULL);
     b->lane = lane;
     b->stream = lane->stream;
     b->seq = oracle_sent_next(lane->stream);
     b->made_ns = sim_world_now(p->w->world);
-    record_builder_init(&builder, p->scratch, BATCH_BYTES_MAX);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t size = oracle_value_size(o, oracle_stream_id(lane->stream), b->seq + i);
-        oracle_value(o, oracle_stream_id(lane->stream), b->seq + i, p->value);
-        if (record_builder_append(&builder, NULL, -1, p->value, (int32_t)size, NULL, 0, env_wall_ms(p->env)) != 0) {
-            break;
-        }
-        b->count++;
-    }
-    if (p->idempotent) {
-        stamp.producer_id = p->id;
-        stamp.producer_epoch = (int16_t)p->epoch;
-        stamp.base_sequence = (int32_t)b->seq;
-    }
-    rv = record_builder_finish(&builder, &stamp, NULL, &out, &b->size);
-    assert(rv == 0 && b->count > 0);
-    (void)rv;
+    stamp.producer_id = p->id;
+    stamp.producer_epoch = (int16_t)p->epoch;
+    b->count = client_batch_build(p->w->oracle, lane->stream, n, env_wall_ms(p->env), p->idempotent ? &stamp : NULL, p->value,
+                                  p->scratch, BATCH_BYTES_MAX, &out, &b->size);
     b->bytes = malloc(b->size);
     assert(b->bytes != NULL);
     memcpy(b->bytes, out, b->size);
-    oracle_sent(o, lane->stream, b->count);
     list_push_back(&lane->batches, &b->link);
     lane->n_batches++;
 }

@@ -30,7 +30,7 @@ static uint64_t draw(struct cluster *c, uint64_t low, uint64_t high)
 
 static void draw_config(struct cluster *c)
 {
-    static const uint64_t files[] = {256u << 10, 1u << 20, 4u << 20};
+    static const uint64_t files[] = {64u << 10, 256u << 10, 1u << 20, 4u << 20};
     static const uint64_t caches[] = {4u << 10, 64u << 10, 1u << 20, 64u << 20};
     struct cluster_config *f = &c->config;
     struct workload *w = &c->workload;
@@ -39,7 +39,7 @@ static void draw_config(struct cluster *c)
     c->n = c->params->nodes != 0 ? c->params->nodes : dice == 0 ? 1 : dice <= 3 ? 5 : dice == 4 ? 4 : 3;
     f->seeds = c->n > 3 && draw(c, 0, 1) == 0 ? 3 : c->n; /* the others join what these form */
     f->shards = 1 + (uint32_t)(c->params->seed & 1);
-    f->log_file_bytes = files[draw(c, 0, 2)];
+    f->log_file_bytes = files[draw(c, 0, 3)];
     f->cache_bytes = caches[draw(c, 0, 3)];
     if (draw(c, 0, 3) == 0) {
         f->election_timeout_ms = (uint32_t)draw(c, 300, 800);
@@ -48,8 +48,8 @@ static void draw_config(struct cluster *c)
     f->disk_errors = draw(c, 0, 15) == 0;
     f->wipe = c->n >= 3 && c->n <= f->seeds && !f->disk_errors && draw(c, 0, 5) == 0;
     f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
-    f->isolate_mean_ns = c->n > 1 && draw(c, 0, 2) == 0 ? draw(c, 1, 6) * SIM_S : 0;
-    f->isolate_max_ns = draw(c, 200, 5000) * SIM_MS;
+    f->isolate_mean_ns = c->n > 1 && draw(c, 0, 1) == 0 ? draw(c, 1, 6) * SIM_S : 0;
+    f->isolate_max_ns = draw(c, 1000, 5000) * SIM_MS;
 
     w->n_nodes = c->n;
     w->n_topics = 1 + (unsigned)draw(c, 0, 1);
@@ -161,11 +161,25 @@ static void join_again(struct sim_world *world, void *data)
     disk_stalls(n, false);
 }
 
+/* Mostly one that leads something: others are missed by few. */
+static struct cluster_node *draw_leader(struct cluster *c)
+{
+    unsigned first = (unsigned)draw(c, 0, c->n - 1);
+    bool any = draw(c, 0, 3) == 0;
+
+    for (unsigned i = 0; i < c->n && !any; i++) {
+        if (oracle_leads(c->oracle, (first + i) % c->n)) {
+            return &c->nodes[(first + i) % c->n];
+        }
+    }
+    return &c->nodes[first];
+}
+
 /* The way to a leader that does not know that it was deposed, while clients reach both. */
 static void isolate_some(struct sim_world *world, void *data)
 {
     struct cluster *c = data;
-    struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
+    struct cluster_node *n = draw_leader(c);
     uint64_t ways = draw(c, 1, 3); /* out, in, both */
 
     if (c->healed) {
@@ -180,7 +194,7 @@ static void isolate_some(struct sim_world *world, void *data)
             sim_net_block(world, c->nodes[i].machine, n->machine, (ways & 2) != 0);
         }
     }
-    sim_world_at(world, sim_world_now(world) + draw(c, 1, c->config.isolate_max_ns), join_again, n);
+    sim_world_at(world, sim_world_now(world) + draw(c, c->config.isolate_max_ns / 3, c->config.isolate_max_ns), join_again, n);
     sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
 }
 
@@ -326,6 +340,7 @@ static void make_machines(struct cluster *c)
     m = cluster_machine_add(c, "c2");
     m->kinds[m->n++] = &client_producer_idempotent;
     m->kinds[m->n++] = &client_consumer;
+    m->kinds[m->n++] = &client_prober;
 }
 
 static void safety(struct cluster *c)

@@ -37,6 +37,9 @@
     X(rereads)          /* readers that began again at 0 */                                                            \
     X(stale_answers)    /* of a leader older than one that had answered before */                                      \
     X(list_offsets)                                                                                                    \
+    X(list_times)       /* ... of a time */                                                                            \
+    X(probes)           /* questions to a leader whose successor had acknowledged something */                         \
+    X(probes_answered)  /* ... without an error */                                                                     \
     X(topics_created)                                                                                                  \
     X(topics_deleted)                                                                                                  \
     X(node_starts)                                                                                                     \
@@ -83,6 +86,8 @@ void oracle_set_trace(struct oracle *o, bool on);
 void oracle_node_started(struct oracle *o, unsigned i, struct node *node);
 /* The end of a turn of one of its loops. */
 void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *shard);
+/* Whether it led some partition when it was looked at last. */
+bool oracle_leads(const struct oracle *o, unsigned i);
 /* It was told to stop in order. */
 void oracle_node_leaves(struct oracle *o, unsigned i);
 /* A bit of its log was flipped, not in the newest flush: recovery may stop replicas, but lose nothing silently. */
@@ -135,10 +140,16 @@ void oracle_reader_close(struct oracle_reader *r);
 /* A fetch's answer without error. Returns the bytes' number of batches. */
 uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t leader_epoch, int64_t high_watermark,
                         int64_t log_start, const uint8_t *bytes, size_t size);
+/* The newest term in which somebody leads it, while another one believes that it still does; nodes count from 1. 0: there is
+ * no such other one. */
+uint64_t oracle_succession(struct oracle *o, const struct oracle_part *part, unsigned *leader, unsigned *before);
 /* One past the newest offset that anyone was told is acknowledged, or has read. */
 int64_t oracle_known_end(const struct oracle_part *part);
 /* Latest offset as list offsets told it; @known_before was oracle_known_end() when the question left. */
 void oracle_listed_end(struct oracle *o, struct oracle_part *part, int64_t known_before, int64_t offset);
+/* The same for a time: @offset is the first one of @asked_ms or later, -1: there is none. */
+void oracle_listed_time(struct oracle *o, struct oracle_part *part, int64_t known_before, int64_t asked_ms, int64_t offset,
+                        int64_t told_ms);
 
 /* At the very end: @read(part) is how far a complete reader came. */
 void oracle_final_part(struct oracle *o, struct oracle_part *part, const struct oracle_reader *r, int64_t end);

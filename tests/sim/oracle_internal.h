@@ -18,6 +18,7 @@ struct seen_entry {
     bool has_crc;
     uint8_t kind;
     int64_t base_offset;
+    int64_t time_ms;
     UT_hash_handle hh;
 };
 
@@ -114,6 +115,7 @@ struct slot {
     uint32_t seq;
     uint32_t batch_crc; /* 0: not read yet */
     bool acked;
+    int64_t time_ms; /* of the record; 0: not read yet */
 };
 
 struct oracle_part {

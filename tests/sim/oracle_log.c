@@ -14,6 +14,23 @@
 
 /* ---- log matching ---------------------------------------------------------------------------------------------------- */
 
+/* The leaders' clocks jump, the entries' time does not go back: retention and expiry go by it. */
+static void check_time(struct oracle *o, const struct seen_replica *r, const struct seen_entry *e)
+{
+    const struct seen_entry *before;
+    struct seen_entry key;
+
+    memset(&key, 0, sizeof key);
+    key.key.index = e->key.index - 1;
+    key.key.term = e->prev_term;
+    HASH_FIND(hh, r->group->entries, &key.key, sizeof key.key, before);
+    if (before != NULL && before->has_crc && before->time_ms > e->time_ms) {
+        oracle_violation(o, "group %" PRIu64 " entry %" PRIu64 ".%" PRIu64 " on node %" PRIu64 " is of time %" PRId64
+                         ", the one before it of %" PRId64, r->group->id, e->key.index, e->key.term, r->key.node + 1,
+                         e->time_ms, before->time_ms);
+    }
+}
+
 /* Raft's log matching: the same index and term means the same entry, and the same entries before it. */
 static const struct seen_entry *note_entry(struct oracle *o, const struct seen_replica *r, uint64_t index, uint64_t term,
                                            uint64_t prev_term, const struct entry *entry)
@@ -57,6 +74,8 @@ static const struct seen_entry *note_entry(struct oracle *o, const struct seen_r
         e->crc = entry->crc;
         e->kind = entry->kind;
         e->base_offset = entry->base_offset;
+        e->time_ms = entry->time_ms;
+        check_time(o, r, e);
     }
     return e;
 }
@@ -225,6 +244,38 @@ static void note_leader(struct oracle *o, struct seen_replica *r, uint64_t repli
                              g->id, r->key.node + 1, term, i, g->committed[i].term, r->last);
         }
     }
+}
+
+uint64_t oracle_succession(struct oracle *o, const struct oracle_part *part, unsigned *leader, unsigned *before)
+{
+    const struct seen_group *g = oracle_group(o, part->group);
+    const struct leadership *newest = NULL;
+
+    for (size_t i = 0; i < g->n_leaders; i++) {
+        newest = newest == NULL || g->leaders[i].term > newest->term ? &g->leaders[i] : newest;
+    }
+    for (unsigned node = 0; newest != NULL && node < o->nodes; node++) {
+        const struct seen_replica *r = oracle_find_replica(o, node, g->id);
+        if (r != NULL && r->leads && node != newest->node) {
+            *leader = newest->node + 1;
+            *before = node + 1;
+            return newest->term;
+        }
+    }
+    return 0;
+}
+
+bool oracle_leads(const struct oracle *o, unsigned i)
+{
+    const struct seen_replica *r, *next;
+
+    HASH_ITER(hh, o->replicas, r, next)
+    {
+        if (r->key.node == i && r->leads && r->key.group != METADATA_GROUP) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- states ---------------------------------------------------------------------------------------------------------- */

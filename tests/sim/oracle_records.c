@@ -295,7 +295,7 @@ static struct slot *slot_at(struct oracle_part *p, int64_t offset)
         assert(p->slots != NULL);
     }
     while (offset >= p->n_slots) {
-        p->slots[p->n_slots++] = (struct slot){NO_STREAM, 0, 0, false};
+        p->slots[p->n_slots++] = (struct slot){NO_STREAM, 0, 0, false, 0};
     }
     return &p->slots[offset];
 }
@@ -383,6 +383,29 @@ void oracle_listed_end(struct oracle *o, struct oracle_part *part, int64_t known
     check_committed(o, part, offset, "latest offset told");
 }
 
+/* The first record that is as new as that; by what readers have seen. */
+void oracle_listed_time(struct oracle *o, struct oracle_part *part, int64_t known_before, int64_t asked_ms, int64_t offset,
+                        int64_t told_ms)
+{
+    int64_t end = offset < 0 ? known_before : offset;
+
+    o->counts.list_times++;
+    if (offset >= 0) {
+        check_committed(o, part, offset + 1, "offset of a time told");
+    }
+    for (int64_t i = 0; i < end && i < part->n_slots; i++) {
+        if (part->slots[i].time_ms != 0 && part->slots[i].time_ms >= asked_ms) {
+            oracle_violation(o, "partition %u: the first offset from time %" PRId64 " on was told as %" PRId64 ", offset %" PRId64
+                             " is of time %" PRId64, part->key.partition, asked_ms, offset, i, part->slots[i].time_ms);
+        }
+    }
+    if (offset >= 0 && (told_ms < asked_ms || (offset < part->n_slots && part->slots[offset].time_ms != 0 &&
+                                               part->slots[offset].time_ms != told_ms))) {
+        oracle_violation(o, "partition %u: asked for time %" PRId64 ", told offset %" PRId64 " of time %" PRId64,
+                         part->key.partition, asked_ms, offset, told_ms);
+    }
+}
+
 /* ---- readers --------------------------------------------------------------------------------------------------------- */
 
 void oracle_reader_init(struct oracle_reader *r, struct oracle_part *part, bool complete)
@@ -449,6 +472,7 @@ static void read_batch(struct oracle *o, struct oracle_reader *r, const struct r
                              p->key.partition, record.offset);
         }
         place(o, s, seq, record.offset, h->crc, false);
+        p->slots[record.offset].time_ms = record.timestamp;
         if (r->complete) {
             follow_stream(o, r, s, seq, record.offset);
         }
