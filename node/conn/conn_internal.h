@@ -85,7 +85,8 @@ struct conn {
     struct iovec iov[CONN_BATCH_IOV];
     bool write_busy;
     bool reading;
-    bool doomed;        /* there was no memory for an answer */
+    bool doomed;        /* there was no memory for an answer, or none that could be said: @doom */
+    const char *doom;
     bool closed;        /* by us; memory goes when socket and session are done with it */
     bool socket_gone;
     bool session_idle;

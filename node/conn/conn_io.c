@@ -248,7 +248,7 @@ static void go_on(struct conn *conn)
         return;
     }
     if (conn->doomed) {
-        conn_close(conn, "out of memory for an answer");
+        conn_close(conn, conn->doom != NULL ? conn->doom : "out of memory for an answer");
         return;
     }
     feed_session(conn); /* frames that stood complete while there was a backlog */

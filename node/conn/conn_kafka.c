@@ -12,6 +12,9 @@ static struct conn *conn_of(struct kafka_session *session)
 
 static void session_send(struct kafka_session *session, struct service_answer *a)
 {
+    if (a == NULL) {
+        conn_of(session)->doom = session->end_reason;
+    }
     conn_send(conn_of(session), a);
 }
 

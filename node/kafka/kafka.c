@@ -305,9 +305,10 @@ static int weave(struct service_answer *a, size_t head_bytes, const struct kafka
     return 0;
 }
 
-/* NULL: out of memory, or a response that this version cannot say, which is our bug and costs the client its connection. */
-static struct service_answer *encode(const struct kafka_request *r, int16_t version, const void *response,
-                                     struct service_fetch *fetch)
+/* Errors: ERR_NOMEM; ERR_VERSION and the like where this version cannot say the response: our bug, and it costs the client
+ * its connection. */
+static int encode(const struct kafka_request *r, int16_t version, const void *response, struct service_fetch *fetch,
+                  struct service_answer **out)
 {
     const struct kafka_message *message = r->header.api->response;
     size_t header_bytes = KAFKA_FRAME_PREFIX_SIZE + kafka_response_header_bytes(&r->header, version);
@@ -316,7 +317,7 @@ static struct service_answer *encode(const struct kafka_request *r, int16_t vers
                                                 : kafka_size_spliced(message, version, response));
     struct service_answer *a = calloc(1, sizeof *a);
     struct writer w;
-    int rv;
+    int rv = ERR_NOMEM;
 
     if (fetch != NULL) {
         splices.items = malloc(fetch->n * sizeof *splices.items);
@@ -334,26 +335,33 @@ static struct service_answer *encode(const struct kafka_request *r, int16_t vers
     kafka_response_header_write(&w, &r->header, version);
     rv = fetch == NULL ? kafka_encode(message, &w, version, response)
                        : kafka_encode_spliced(message, &w, version, response, &splices);
-    if (rv != 0 || weave(a, w.position, &splices) != 0) {
+    if (rv == 0) {
+        rv = weave(a, w.position, &splices);
+    }
+    if (rv != 0) {
         goto err;
     }
     writer_init(&w, a->head->data, KAFKA_FRAME_PREFIX_SIZE);
     writer_i32_be(&w, (int32_t)(a->bytes - KAFKA_FRAME_PREFIX_SIZE));
     free(splices.items);
-    return a;
+    *out = a;
+    return 0;
 err:
     free(splices.items);
     if (a != NULL) {
         service_answer_release(a);
     }
-    return NULL;
+    return rv;
 }
 
 static void answer(struct kafka_request *r, int16_t version, const void *response, struct service_fetch *fetch)
 {
     struct kafka_session *session = r->session;
+    int rv = 0;
 
-    r->answer = session->closed ? NULL : encode(r, version, response, fetch);
+    if (!session->closed) {
+        rv = encode(r, version, response, fetch, &r->answer);
+    }
     if (r->answer != NULL) {
         r->answer->fetch = fetch;
     } else {
@@ -361,6 +369,8 @@ static void answer(struct kafka_request *r, int16_t version, const void *respons
             service_fetch_free(fetch);
         }
         if (!session->closed) {
+            snprintf(session->end_reason, sizeof session->end_reason, "no answer to %s version %d: %s",
+                     r->header.api->name, version, err_text(rv));
             session->send(session, NULL);
         }
     }
@@ -387,10 +397,16 @@ void kafka_answer_nothing(struct kafka_request *r)
     request_answered(r);
 }
 
-void kafka_drop(struct kafka_request *r)
+void kafka_hang_up(struct kafka_request *r, const char *why)
 {
     if (!r->session->closed) {
+        snprintf(r->session->end_reason, sizeof r->session->end_reason, "%s", why);
         r->session->send(r->session, NULL);
     }
     request_answered(r);
+}
+
+void kafka_drop(struct kafka_request *r)
+{
+    kafka_hang_up(r, "out of memory for an answer");
 }

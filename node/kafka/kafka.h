@@ -12,6 +12,7 @@
 #define KAFKA_OUT_MAX_BYTES (16u << 20)      /* answers queued for a client that does not read: beyond it, what it still
                                               * fetches is answered without records */
 #define KAFKA_ANSWER_MAX_BYTES (64u << 20)   /* what the arrays of one response may take in memory */
+#define KAFKA_PARTS_MAX 20000u               /* partitions in one request */
 #define KAFKA_AUTO_CREATE_MAX 64             /* topics created by one Metadata request; the others by the next one */
 
 /* What an operator has decided; borrowed by every session. */
@@ -28,6 +29,7 @@ struct kafka_session {
     const struct kafka_settings *settings;
     struct request_context ctx;
     const char *peer; /* address of the client; borrowed */
+    char end_reason[80]; /* of send(NULL) */
     char client[64];
     /* Queue @a for sending. Called at any time while the session is open. NULL: there was no memory for an answer, or none
      * that its client could understand; the connection is to be closed, soon but not inside the call. */

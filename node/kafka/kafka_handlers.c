@@ -3,18 +3,25 @@
 #include "proto/kafka/messages/api_versions.h"
 #include "proto/kafka/messages/delete_groups.h"
 #include "proto/kafka/messages/describe_groups.h"
+#include "proto/kafka/messages/fetch.h"
 #include "proto/kafka/messages/find_coordinator.h"
 #include "proto/kafka/messages/heartbeat.h"
+#include "proto/kafka/messages/init_producer_id.h"
 #include "proto/kafka/messages/join_group.h"
 #include "proto/kafka/messages/leave_group.h"
 #include "proto/kafka/messages/list_groups.h"
+#include "proto/kafka/messages/list_offsets.h"
 #include "proto/kafka/messages/metadata.h"
 #include "proto/kafka/messages/offset_commit.h"
 #include "proto/kafka/messages/offset_delete.h"
 #include "proto/kafka/messages/offset_fetch.h"
+#include "proto/kafka/messages/produce.h"
 #include "proto/kafka/messages/sync_group.h"
 
 const struct kafka_handler kafka_handlers[] = {
+    {KAFKA_API_PRODUCE, KAFKA_APPENDS, kafka_produce},
+    {KAFKA_API_FETCH, KAFKA_READS, kafka_fetch},
+    {KAFKA_API_LIST_OFFSETS, KAFKA_READS, kafka_list_offsets},
     {KAFKA_API_METADATA, KAFKA_READS, kafka_metadata},
     {KAFKA_API_OFFSET_COMMIT, KAFKA_CHANGES, kafka_offset_commit},
     {KAFKA_API_OFFSET_FETCH, KAFKA_READS, kafka_offset_fetch},
@@ -26,6 +33,7 @@ const struct kafka_handler kafka_handlers[] = {
     {KAFKA_API_DESCRIBE_GROUPS, KAFKA_READS, kafka_describe_groups},
     {KAFKA_API_LIST_GROUPS, KAFKA_READS, kafka_list_groups},
     {KAFKA_API_API_VERSIONS, KAFKA_READS, kafka_api_versions},
+    {KAFKA_API_INIT_PRODUCER_ID, KAFKA_READS, kafka_init_producer_id},
     {KAFKA_API_DELETE_GROUPS, KAFKA_CHANGES, kafka_delete_groups},
     {KAFKA_API_OFFSET_DELETE, KAFKA_CHANGES, kafka_offset_delete},
 };

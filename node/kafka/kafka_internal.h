@@ -59,8 +59,9 @@ void kafka_answer_fetch(struct kafka_request *r, const void *response, struct se
 struct kafka_bytes kafka_records_of(const struct partition_fetch *op);
 /* No answer is expected: Produce with acks 0. */
 void kafka_answer_nothing(struct kafka_request *r);
-/* No answer can be made: the connection is closed. */
-void kafka_drop(struct kafka_request *r);
+/* No answer can be made, or the client understands none: the connection is closed, and @why logged. */
+void kafka_hang_up(struct kafka_request *r, const char *why);
+void kafka_drop(struct kafka_request *r); /* out of memory */
 
 /* What every front-door file asks. */
 const struct metadata_topic *kafka_find_topic(struct kafka_request *r, struct kafka_string name); /* NULL: not known here */
@@ -71,11 +72,18 @@ bool kafka_node_usable(struct kafka_request *r, uint32_t node);
 /* Node that leads the partition as far as is known; 0: nobody who can be reached. @epoch may be NULL. */
 uint32_t kafka_leader_of(struct kafka_request *r, const struct metadata_partition *p, int32_t *epoch);
 uint32_t kafka_controller(struct kafka_request *r);
+/* What a client says it knows of a partition's leadership, against what is known here (KIP-320): 0 or
+ * FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH. @asked -1: it says nothing. */
+int16_t kafka_check_epoch(int32_t asked, uint64_t leader_epoch);
 
 /* One handler an API, in its own file. */
 int kafka_api_versions(struct kafka_request *r) MUST_USE;
 int kafka_api_versions_unknown(struct kafka_request *r) MUST_USE; /* a version that is not one of ours: KIP-511 */
 int kafka_metadata(struct kafka_request *r) MUST_USE;
+int kafka_produce(struct kafka_request *r) MUST_USE;
+int kafka_fetch(struct kafka_request *r) MUST_USE;
+int kafka_list_offsets(struct kafka_request *r) MUST_USE;
+int kafka_init_producer_id(struct kafka_request *r) MUST_USE;
 int kafka_find_coordinator(struct kafka_request *r) MUST_USE;
 int kafka_join_group(struct kafka_request *r) MUST_USE;
 int kafka_sync_group(struct kafka_request *r) MUST_USE;

@@ -95,6 +95,14 @@ uint32_t kafka_leader_of(struct kafka_request *r, const struct metadata_partitio
     return kafka_node_usable(r, leader) ? leader : 0;
 }
 
+int16_t kafka_check_epoch(int32_t asked, uint64_t leader_epoch)
+{
+    if (asked < 0 || (uint64_t)asked == leader_epoch) {
+        return 0;
+    }
+    return (uint64_t)asked < leader_epoch ? KAFKA_ERROR_FENCED_LEADER_EPOCH : KAFKA_ERROR_UNKNOWN_LEADER_EPOCH;
+}
+
 uint32_t kafka_controller(struct kafka_request *r)
 {
     struct control *control = service_control(r->service);
