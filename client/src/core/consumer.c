@@ -262,6 +262,38 @@ static void partition_missing(struct consumer_partition *p)
     meta_refresh(core);
 }
 
+/* The topic was deleted and another one of its name made: an offset in the old one says nothing about the new one, it is out
+ * of range. */
+static void partition_renew(struct consumer *c, struct consumer_partition *p)
+{
+    static const int64_t starts[] = {[POLICY_EARLIEST] = CONSUMER_EARLIEST, [POLICY_LATEST] = CONSUMER_LATEST};
+    enum consumer_policy policy = c->config.on_out_of_range;
+    bool renewed = p->topic_known && memcmp(p->topic_id, p->meta->id, sizeof p->topic_id) != 0;
+    bool wake = false;
+
+    if (p->meta->partition_count == 0 || (p->topic_known && !renewed)) {
+        return;
+    }
+    memcpy(p->topic_id, p->meta->id, sizeof p->topic_id);
+    p->topic_known = true;
+    if (!renewed || p->state == CONSUME_STOPPED) {
+        return;
+    }
+    p->high_watermark = -1;
+    p->log_start = -1;
+    if (p->position < 0) {
+        consumer_seek(c, p, p->position, &wake);
+    } else if (policy != POLICY_ERROR) {
+        consumer_seek(c, p, starts[policy], &wake);
+    } else {
+        consumer_seek(c, p, p->position, &wake);
+        p->generation_seen = p->generation;
+        p->asking = false;
+        p->state = CONSUME_STOPPED;
+        consumer_tell(p, ERR_OFFSET_OUT_OF_RANGE);
+    }
+}
+
 /* Follow what the program did. Locked. False: the partition is gone. */
 static bool partition_follow(struct consumer *c, struct consumer_partition *p)
 {
@@ -278,6 +310,7 @@ static bool partition_follow(struct consumer *c, struct consumer_partition *p)
             return false;
         }
     }
+    partition_renew(c, p);
     if (p->generation_seen != p->generation) {
         p->generation_seen = p->generation;
         p->state = p->position >= 0 ? CONSUME_FETCH : CONSUME_RESOLVE;

@@ -74,6 +74,8 @@ struct consumer_partition {
     enum consumer_state state;
     uint64_t generation_seen;
     struct meta_topic *meta;
+    bool topic_known;
+    uint8_t topic_id[16]; /* that the offsets are of: another topic may come by the name */
     int64_t fetch_offset;
     enum consumer_policy resolve_to; /* while CONSUME_RESOLVE */
     bool asking;                     /* a request of this generation is under way */

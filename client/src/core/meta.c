@@ -202,16 +202,31 @@ static bool meta_topic_size(struct meta_topic *topic, uint32_t count)
     return true;
 }
 
+static uint64_t lowest_group(const Cairn__Native__TopicInfo *in)
+{
+    uint64_t group = UINT64_MAX;
+
+    for (size_t i = 0; i < in->n_partitions; i++) {
+        group = in->partitions[i]->group < group ? in->partitions[i]->group : group;
+    }
+    return group;
+}
+
 static bool meta_apply_topic(struct meta_topic *topic, const Cairn__Native__TopicInfo *in)
 {
+    uint64_t group = lowest_group(in);
     bool complete = true;
 
+    if (in->error == 0 && group < topic->group) {
+        return false; /* a node that is behind still has the topic that was deleted before this one was made */
+    }
     topic->error = (int)in->error;
     if (in->error != 0) {
         return false;
     }
     if (in->topic_id.len == sizeof topic->id && memcmp(topic->id, in->topic_id.data, sizeof topic->id) != 0) {
         memcpy(topic->id, in->topic_id.data, sizeof topic->id); /* first seen, or deleted and created again */
+        topic->group = group;
         for (uint32_t i = 0; i < topic->partition_count; i++) {
             topic->partitions[i] = (struct meta_partition){0};
         }

@@ -321,6 +321,88 @@ static void a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster(void **state
     world_close(&w);
 }
 
+/* Found by the simulator: a consumer went on in the middle of the new topic. */
+static void another_topic_by_the_name_is_read_by_policy(void **state)
+{
+    struct consumer_config config;
+    struct reader r;
+    struct world w;
+
+    consumer_config_init(&config);
+    config.on_out_of_range = POLICY_EARLIEST;
+    world_init(&w, 1, 9);
+    fill(&w, 0, 10);
+    reader_init(&r, &w, &config);
+    assign(&r, 0, 0);
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 5000, reader_poll, &r));
+    world_renew_topic(&w);
+    fill(&w, 0, 30);
+    r.next[0] = 0;
+    r.wanted += total(&w);
+    assert_true(world_run(&w, 20000, reader_poll, &r));
+    assert_int_equal(r.errors, 0);
+    reader_close(&r);
+    world_close(&w);
+}
+
+static void a_node_that_is_behind_does_not_bring_the_old_topic_back(void **state)
+{
+    struct consumer_config config;
+    struct reader r;
+    struct world w;
+
+    consumer_config_init(&config);
+    config.on_out_of_range = POLICY_EARLIEST;
+    world_init(&w, 1, 11);
+    world_renew_topic(&w);
+    fill(&w, 0, 10);
+    reader_init(&r, &w, &config);
+    assign(&r, 0, 0);
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 5000, reader_poll, &r));
+    w.node_behind[1] = w.node_behind[2] = w.node_behind[3] = true;
+    r.wanted = 0;
+    for (int i = 0; i < 5; i++) {
+        meta_refresh(&w.core);
+        (void)world_run(&w, 300, reader_poll, &r);
+    }
+    w.node_behind[1] = w.node_behind[2] = w.node_behind[3] = false;
+    fill(&w, 0, 10);
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 5000, reader_poll, &r)); /* nothing is read twice */
+    assert_int_equal(r.errors, 0);
+    reader_close(&r);
+    world_close(&w);
+}
+
+static void another_topic_by_the_name_is_told_without_a_policy(void **state)
+{
+    struct consumer_config config;
+    struct reader r;
+    struct world w;
+    bool wake = false;
+
+    consumer_config_init(&config);
+    world_init(&w, 1, 10);
+    fill(&w, 0, 10);
+    reader_init(&r, &w, &config);
+    assign(&r, 0, 0);
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 5000, reader_poll, &r));
+    world_renew_topic(&w);
+    fill(&w, 0, 30);
+    assert_true(world_run(&w, 20000, reader_failed, &r));
+    assert_int_equal(r.error_last, ERR_OFFSET_OUT_OF_RANGE);
+    consumer_seek(r.c, consumer_find(r.c, WORLD_TOPIC, 0), CONSUMER_EARLIEST, &wake);
+    r.next[0] = 0;
+    r.wanted = r.records + total(&w);
+    assert_true(world_run(&w, 5000, reader_poll, &r));
+    assert_int_equal(r.errors, 1);
+    reader_close(&r);
+    world_close(&w);
+}
+
 static void unassign_and_close_while_a_fetch_is_under_way(void **state)
 {
     struct consumer_config config;
@@ -407,6 +489,9 @@ int main(void)
         cmocka_unit_test(prefetch_is_bounded),
         cmocka_unit_test(unknown_topic_is_told_after_some_patience),
         cmocka_unit_test(a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster),
+        cmocka_unit_test(another_topic_by_the_name_is_read_by_policy),
+        cmocka_unit_test(a_node_that_is_behind_does_not_bring_the_old_topic_back),
+        cmocka_unit_test(another_topic_by_the_name_is_told_without_a_policy),
         cmocka_unit_test(unassign_and_close_while_a_fetch_is_under_way),
         cmocka_unit_test(storms_leave_nothing_out),
     };

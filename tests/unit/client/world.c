@@ -40,7 +40,7 @@ struct world_event {
 };
 
 static const struct frame_limits limits = {.message_max = FRAME_MESSAGE_MAX, .payload_max = FRAME_PAYLOAD_MAX};
-static const uint8_t topic_id[16] = "0123456789abcde";
+static const uint8_t cluster_id[16] = "0123456789abcde";
 
 static bool chance(struct world *w, unsigned in_thousand)
 {
@@ -186,6 +186,8 @@ void world_init(struct world *w, uint32_t partitions, uint64_t seed)
     w->latency_ns = 200000;
     w->partition_count = partitions;
     w->producer_id_next = 100;
+    memcpy(w->topic_id, "topic 0 by name", sizeof w->topic_id);
+    w->topic_group = 17;
     list_init(&w->links);
     for (uint32_t n = 1; n <= WORLD_NODES; n++) {
         snprintf(w->addresses[n], sizeof w->addresses[n], "node%u:7400", n);
@@ -269,12 +271,13 @@ static void topic_fill(struct world *w, Cairn__Native__TopicInfo *t, Cairn__Nati
 {
     cairn__native__topic_info__init(t);
     t->name = text(WORLD_TOPIC);
-    t->topic_id.data = (uint8_t *)(uintptr_t)topic_id;
+    t->topic_id.data = w->topic_id;
     t->topic_id.len = 16;
     t->replication = 3;
     for (uint32_t i = 0; i < w->partition_count; i++) {
         cairn__native__partition_info__init(&parts[i]);
         parts[i].partition = i;
+        parts[i].group = w->topic_group + i;
         parts[i].leader_node = w->partitions[i].leader;
         parts[i].leader_epoch = w->partitions[i].epoch;
         pointers[i] = &parts[i];
@@ -292,6 +295,7 @@ static void serve_metadata(struct world *w, struct world_link *l, const struct f
     Cairn__Native__TopicInfo *topics = &topic;
     Cairn__Native__PartitionInfo parts[WORLD_PARTITIONS_MAX];
     Cairn__Native__PartitionInfo *part_pointers[WORLD_PARTITIONS_MAX];
+    uint8_t before[16];
 
     w->metadata_requests++;
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
@@ -304,6 +308,14 @@ static void serve_metadata(struct world *w, struct world_link *l, const struct f
     m.n_nodes = WORLD_NODES;
     m.nodes = node_pointers;
     topic_fill(w, &topic, parts, part_pointers);
+    if (w->node_behind[l->node]) {
+        memcpy(before, w->topic_id, sizeof before);
+        before[6]--;
+        topic.topic_id.data = before;
+        for (uint32_t i = 0; i < w->partition_count; i++) {
+            parts[i].group -= WORLD_PARTITIONS_MAX;
+        }
+    }
     if (w->topic_missing) {
         topic.error = ERR_UNKNOWN_TOPIC;
         topic.n_partitions = 0;
@@ -318,7 +330,7 @@ static void serve_hello(struct world *w, struct world_link *l, const struct fram
     static const uint8_t nil[16];
     Cairn__Native__HelloResponse m = CAIRN__NATIVE__HELLO_RESPONSE__INIT;
 
-    m.cluster_id.data = (uint8_t *)(uintptr_t)(w->node_unformed[l->node] ? nil : topic_id);
+    m.cluster_id.data = (uint8_t *)(uintptr_t)(w->node_unformed[l->node] ? nil : cluster_id);
     m.cluster_id.len = 16;
     m.node = l->node;
     m.message_max_bytes = FRAME_MESSAGE_MAX;
@@ -460,7 +472,7 @@ static void result_init(struct world *w, Cairn__Native__ProducePartitionResult *
     struct world_partition *p = &w->partitions[partition];
 
     cairn__native__produce_partition_result__init(r);
-    r->topic_id.data = (uint8_t *)(uintptr_t)topic_id;
+    r->topic_id.data = w->topic_id;
     r->topic_id.len = 16;
     r->partition = partition;
     r->error = (uint32_t)err;
@@ -532,7 +544,7 @@ static void serve_produce(struct world *w, struct world_link *l, const struct fr
     w->produce_requests++;
     for (size_t i = 0; i < q->n_partitions && !park; i++) {
         assert(q->partitions[i]->partition < w->partition_count);
-        assert(memcmp(q->partitions[i]->topic_id.data, topic_id, 16) == 0);
+        assert(memcmp(q->partitions[i]->topic_id.data, w->topic_id, 16) == 0);
         assert(at + q->partitions[i]->size <= f->header.payload_length);
         for (size_t k = 0; k < i; k++) { /* one batch a partition */
             assert(q->partitions[k]->partition != q->partitions[i]->partition);
@@ -579,15 +591,16 @@ static void serve_fetch(struct world *w, struct world_link *l, const struct fram
 
         cairn__native__fetch_partition_result__init(r);
         pointers[i] = r;
-        r->topic_id.data = (uint8_t *)(uintptr_t)topic_id;
-        r->topic_id.len = 16;
+        r->topic_id = fp->topic_id;
         r->partition = fp->partition;
         r->high_watermark = p->next_offset;
         r->log_start_offset = p->log_start;
         if (chance(w, w->faults.move_leader)) {
             world_move_leader(w, fp->partition, 1 + (uint32_t)rng_below(&w->rng, WORLD_NODES));
         }
-        if (p->leader != l->node) {
+        if (memcmp(fp->topic_id.data, w->topic_id, sizeof w->topic_id) != 0) {
+            r->error = ERR_UNKNOWN_TOPIC;
+        } else if (p->leader != l->node) {
             r->error = ERR_NOT_LEADER;
         } else if (chance(w, w->faults.refuse)) {
             r->error = ERR_LEADER_NOT_READY;
@@ -637,8 +650,7 @@ static void serve_offsets(struct world *w, struct world_link *l, const struct fr
         struct world_partition *p = &w->partitions[q->partitions[i]->partition];
 
         cairn__native__list_offsets_result__init(r);
-        r->topic_id.data = (uint8_t *)(uintptr_t)topic_id;
-        r->topic_id.len = 16;
+        r->topic_id = q->partitions[i]->topic_id;
         r->partition = q->partitions[i]->partition;
         r->error = p->leader != l->node ? ERR_NOT_LEADER : 0;
         r->offset = q->partitions[i]->timestamp_ms == -2 ? p->log_start : p->next_offset;
@@ -699,7 +711,7 @@ static void serve_status(struct world *w, struct world_link *l, const struct fra
     Cairn__Native__NodeInfo *nodes = &node;
     uint32_t voters[] = {1, 2, 3};
 
-    m.cluster_id.data = (uint8_t *)(uintptr_t)topic_id;
+    m.cluster_id.data = (uint8_t *)(uintptr_t)cluster_id;
     m.cluster_id.len = 16;
     m.node = l->node;
     m.node_version = text("9.9");
@@ -996,6 +1008,24 @@ void world_append(struct world *w, uint32_t partition, int32_t count, uint8_t co
     free(memory);
 }
 
+static void log_close(struct world_partition *p)
+{
+    for (size_t b = 0; b < p->batch_count; b++) {
+        free(p->batches[b].bytes);
+    }
+    free(p->batches);
+}
+
+void world_renew_topic(struct world *w)
+{
+    w->topic_id[6]++;
+    w->topic_group += WORLD_PARTITIONS_MAX;
+    for (uint32_t i = 0; i < w->partition_count; i++) {
+        log_close(&w->partitions[i]);
+        w->partitions[i] = (struct world_partition){.leader = w->partitions[i].leader, .epoch = 1};
+    }
+}
+
 void world_close(struct world *w)
 {
     core_shutdown(&w->core);
@@ -1005,10 +1035,7 @@ void world_close(struct world *w)
     }
     core_free(&w->core);
     for (uint32_t i = 0; i < w->partition_count; i++) {
-        for (size_t b = 0; b < w->partitions[i].batch_count; b++) {
-            free(w->partitions[i].batches[b].bytes);
-        }
-        free(w->partitions[i].batches);
+        log_close(&w->partitions[i]);
     }
     while (!list_empty(&w->links)) {
         link_free(list_entry(w->links.next, struct world_link, link));

@@ -84,6 +84,9 @@ struct world {
     bool node_mute[WORLD_NODES + 1]; /* carries everything out, answers nothing */
     bool node_unformed[WORLD_NODES + 1]; /* does not know its cluster's id yet */
     bool topic_missing;
+    uint8_t topic_id[16];
+    uint64_t topic_group; /* of partition 0 */
+    bool node_behind[WORLD_NODES + 1]; /* its metadata is of the topic before the last world_renew_topic() */
     uint64_t latency_ns;
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
     int force_produce_count; /* how often still */
@@ -108,6 +111,8 @@ bool world_run(struct world *w, uint64_t limit_ms, bool (*done)(void *), void *a
 bool world_step(struct world *w);
 void world_set_down(struct world *w, uint32_t node, bool down);
 void world_move_leader(struct world *w, uint32_t partition, uint32_t to);
+/* The topic is deleted, and made again under its name. */
+void world_renew_topic(struct world *w);
 /* A request arrived at @node over @link (any pointer where w->reply is set). */
 void world_serve(struct world *w, struct world_link *link, uint32_t node, const struct frame *f);
 struct world_link *world_link_new(uint32_t node);
