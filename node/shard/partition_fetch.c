@@ -108,6 +108,16 @@ static int fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
     return 0;
 }
 
+/* An entry that rotted stops its replica (I6), and the client finds another one. */
+static int read_failed(struct partition *p, int status)
+{
+    if (status == ERR_CORRUPT && p != NULL) {
+        group_damaged(p->group, "an entry read for a client is corrupt");
+        return ERR_NOT_LEADER;
+    }
+    return status == ERR_NOT_FOUND ? ERR_LEADER_NOT_READY : status; /* moved away under the read: ask again */
+}
+
 /* One read less: who waits for its turn goes on. */
 static void reading_ended(struct partition_fetch *done)
 {
@@ -133,8 +143,8 @@ static void fetch_read_done(struct wal_read *read, int status)
     if (status == 0) {
         status = fetch_keep(fetch, p == NULL ? 0 : partition_fsm_high_watermark(p->fsm));
         status = p == NULL ? ERR_UNKNOWN_TOPIC : status;
-    } else if (status == ERR_NOT_FOUND) {
-        status = ERR_LEADER_NOT_READY; /* moved away under the read: ask again */
+    } else {
+        status = read_failed(p, status);
     }
     fetch_finish(fetch, status);
 }
@@ -314,8 +324,8 @@ static void list_read_done(struct wal_read *read, int status)
         free(read->entries);
         read->entries = NULL;
         rv = 0; /* records that we cannot open: the batch's first offset stands as the answer */
-    } else if (rv == ERR_NOT_FOUND) {
-        rv = ERR_LEADER_NOT_READY;
+    } else {
+        rv = read_failed(partition_find(list->op.shard, list->group), rv);
     }
     list_finish(list, rv);
 }

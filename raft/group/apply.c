@@ -27,6 +27,10 @@ static void on_read(struct group_io *io, int status)
         wheel_file(g, g->host->now_ms + GROUP_TICK_MS); /* group_timer() marks it dirty: tried again */
         return;
     }
+    if (status == ERR_CORRUPT) {
+        group_damaged(g, "a committed entry read back is corrupt");
+        return;
+    }
     if (status != 0) {
         group_fail(g, status == ERR_NOT_FOUND ? ERR_CORRUPT : status, "a committed entry cannot be read back");
         return;

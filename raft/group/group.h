@@ -89,6 +89,8 @@ struct group_fsm {
 
 /* The state machine refuses an entry it cannot understand from inside apply(): stops this replica (I6). */
 void group_fail(struct group *g, int err, const char *text);
+/* What a read of the log gave is corrupt (ERR_CORRUPT): stops this replica for good, restarts included (I6). */
+void group_damaged(struct group *g, const char *text);
 
 /* ---- life of a replica ------------------------------------------------------------------------------------------ */
 

@@ -149,6 +149,9 @@ static void on_read(struct group_io *io, int status)
     if (load == NULL || g->state != GROUP_LOADING) {
         return;
     }
+    if (status == ERR_CORRUPT) {
+        wal_group_damage(g->host->wal, g->wal);
+    }
     if (status == 0 && (io->read.n != 1 || io->read.entries[0]->index != load->indexes[load->got])) {
         status = ERR_CORRUPT;
     }

@@ -260,7 +260,7 @@ static void on_entries(struct group_io *io, int status)
 
     peer->reading = false;
     if (status == ERR_CORRUPT) {
-        group_fail(g, status, "an entry read back for a peer is corrupt");
+        group_damaged(g, "an entry read back for a peer is corrupt");
     }
     if (g->state != GROUP_OPEN || list_empty(&peer->queued)) {
         io_drop(io);

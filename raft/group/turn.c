@@ -194,6 +194,12 @@ void group_fail(struct group *g, int err, const char *text)
     group_dirty(g);
 }
 
+void group_damaged(struct group *g, const char *text)
+{
+    wal_group_damage(g->host->wal, g->wal);
+    group_fail(g, ERR_CORRUPT, text);
+}
+
 void group_turn(struct group *g, uint32_t *budget)
 {
     g->in_turn = true;

@@ -257,6 +257,21 @@ void wal_group_trim(struct wal *wal, struct wal_group *g, uint64_t index)
     wal_enqueue(wal, write, WAL_OP_TRIM);
 }
 
+void wal_group_damage(struct wal *wal, struct wal_group *g)
+{
+    struct wal_write *write;
+
+    if ((g->now.flags & (WAL_STATE_DAMAGED | WAL_STATE_TOMBSTONE)) != 0 || wal->closing) {
+        return;
+    }
+    g->now.flags |= WAL_STATE_DAMAGED;
+    write = own_write_new(g);
+    if (write == NULL) {
+        wal_fatal_nomem(wal);
+    }
+    wal_enqueue(wal, write, WAL_OP_DAMAGE);
+}
+
 int wal_accepts(const struct wal *wal)
 {
     uint64_t used = wal->stats.bytes_total - wal->n_ready * wal->params.file_size_bytes;

@@ -119,6 +119,10 @@ void wal_tombstone_forget(struct wal *wal, uint64_t group);
  * it goes with the next flush. */
 void wal_group_trim(struct wal *wal, struct wal_group *g, uint64_t index);
 
+/* What the group holds has turned out to be corrupt: as if recovery had found it, now and after each restart. Nothing may be
+ * appended to it any more; what it has can be read and deleted. Durable within WAL_CLOSING_DELAY_MS. */
+void wal_group_damage(struct wal *wal, struct wal_group *g);
+
 /* ERR_NO_SPACE when new records must be refused (size bound or disk nearly full), else 0. Never refuses hard state. */
 int wal_accepts(const struct wal *wal) MUST_USE;
 

@@ -336,6 +336,10 @@ static void encode_head(struct encoder *e, struct wal_write *write)
         g->logged.first = g->logged.last + 1;
         encode_state(e, WAL_TOMBSTONE, g);
         break;
+    case WAL_OP_DAMAGE:
+        g->logged.flags |= WAL_STATE_DAMAGED;
+        encode_state(e, WAL_HARD_STATE, g);
+        break;
     case WAL_OP_FORGET:
         encode_forget(e, g);
         list_remove(&g->link);

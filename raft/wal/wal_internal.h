@@ -127,6 +127,7 @@ enum wal_op {
     WAL_OP_COPY,
     WAL_OP_TRIM, /* from here on the log's own, which wait for the next flush, or for the closing one */
     WAL_OP_FORGET,
+    WAL_OP_DAMAGE,
     WAL_OP_DROP
 };
 

@@ -374,8 +374,8 @@ static void flip_in_file(void *data, const char *name)
     free(bytes);
 }
 
-/* The payload of value @value, wherever it stands on the machine's disk, rots. */
-static void rot(struct scene *s, uint32_t node, uint64_t value, uint32_t size)
+/* The payload of value @value, wherever it stands on the machine's disk, rots; or is what it was (@again). */
+static void rot(struct scene *s, uint32_t node, uint64_t value, uint32_t size, bool again)
 {
     uint8_t needle[64];
     struct find f = {.machine = s->machines[node], .needle = needle, .size = sizeof(needle)};
@@ -383,6 +383,7 @@ static void rot(struct scene *s, uint32_t node, uint64_t value, uint32_t size)
     assert_true(size >= sizeof(needle));
     memset(needle, (int)(value & 0xff), sizeof(needle));
     memcpy(needle, &value, sizeof(value));
+    needle[sizeof(needle) / 2] ^= again ? 1u << 3 : 0;
     assert_true(sim_node_list(s->machines[node], "/data", flip_in_file, &f));
     assert_true(f.flipped > 0);
 }
@@ -392,6 +393,7 @@ static bool follower_failed(void *data)
     return ((struct mgroup *)data)->failed != 0;
 }
 
+/* Not after a restart either, though the disk reads well again: whoever failed once is replaced. */
 static void a_rotten_entry_met_while_running_stops_its_replica_only(void **state)
 {
     struct scene *s = scene_new(7, 1);
@@ -414,11 +416,17 @@ static void a_rotten_entry_met_while_running_stops_its_replica_only(void **state
         assert_true(sim_world_step(s->world));
     }
     if (s->refused[behind] == 0) {
-        rot(s, behind, 7, 500);
+        rot(s, behind, 7, 500, false);
         victim = &s->members[behind].groups[0];
         assert_true(sim_world_run_until_true(s->world, follower_failed, victim, LIMIT));
         assert_int_equal(victim->failed, ERR_CORRUPT);
         assert_true(victim->n < 30);
+        sim_world_run_for(s->world, SIM_S);
+        sim_node_kill(s->machines[behind], SIM_END_KILL);
+        rot(s, behind, 7, 500, true);
+        start(s, behind);
+        sim_world_run_for(s->world, SIM_S);
+        assert_int_equal(s->refused[behind], ERR_CORRUPT);
     }
     mg = wait_leader(s, behind);
     put(s, mg, 31, 100);
@@ -437,7 +445,7 @@ static void a_rotten_entry_met_at_start_is_not_resumed(void **state)
     behind = mg->member->node == 1 ? 2 : 1;
     sim_world_run_for(s->world, SIM_S);
     sim_node_kill(s->machines[behind], SIM_END_KILL);
-    rot(s, behind, 7, 500);
+    rot(s, behind, 7, 500, false);
     start(s, behind);
     sim_world_run_for(s->world, SIM_S);
     assert_int_equal(s->refused[behind], ERR_CORRUPT);

@@ -202,6 +202,39 @@ static void corruption_in_the_middle_stops_just_the_groups_it_touches(void **sta
     }
 }
 
+static void damage_met_while_running_is_kept_until_the_group_is_deleted(void **state)
+{
+    struct fx fx;
+
+    fx_init(&fx, 77);
+    fx_open(&fx);
+    fx_create(&fx, 1, 11, false);
+    fx_create(&fx, 2, 12, false);
+    fx_append(&fx, 1, 1, 3, 2, 100);
+    fx_append(&fx, 2, 1, 3, 2, 100);
+    fx_settle(&fx);
+    wal_group_damage(fx.wal, wal_group_find(fx.wal, 2));
+    assert_true(fx_info(&fx, 2).damaged);
+    fx_settle(&fx);
+    for (int i = 0; i < 3; i++) {
+        fx_reopen(&fx);
+        assert_int_equal(fx.recovery.groups_damaged, 1);
+        assert_true(fx_info(&fx, 2).damaged);
+        assert_false(fx_info(&fx, 1).damaged);
+        fx_append(&fx, 1, 4 + (uint64_t)i, 1, 2, 100);
+        fx_settle(&fx);
+    }
+    fx_delete(&fx, 2);
+    fx_forget(&fx, 2);
+    fx_create(&fx, 2, 99, false);
+    fx_append(&fx, 2, 1, 5, 4, 100);
+    fx_settle(&fx);
+    fx_reopen(&fx);
+    assert_int_equal(fx.recovery.groups_damaged, 0);
+    fx_assert_log(&fx, 2, 1, 5);
+    fx_free(&fx);
+}
+
 static void a_damaged_group_keeps_its_flag_until_it_is_deleted(void **state)
 {
     struct fx fx;
@@ -531,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_torn_tail_is_discarded_wherever_it_is_torn),
         cmocka_unit_test(a_rotten_last_flush_is_told_from_a_torn_one_by_the_closing_flush),
         cmocka_unit_test(corruption_in_the_middle_stops_just_the_groups_it_touches),
+        cmocka_unit_test(damage_met_while_running_is_kept_until_the_group_is_deleted),
         cmocka_unit_test(a_damaged_group_keeps_its_flag_until_it_is_deleted),
         cmocka_unit_test(without_the_list_of_groups_every_replica_stops),
         cmocka_unit_test(a_rotten_list_or_file_header_or_checkpoint_alone_harms_nobody),
