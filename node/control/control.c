@@ -35,6 +35,9 @@ static void on_control(void *data, uint32_t node, uint16_t call, const uint8_t *
     case CALL_PEER_LEADERS:
         leaders_receive(c, node, message, size);
         return;
+    case CALL_PEER_LOG_ENDS:
+        log_ends_receive(c, node, message, size);
+        return;
     default:
         return; /* a newer node's: it falls back when no answer comes */
     }
@@ -189,6 +192,11 @@ static void control_tick(struct timer *timer)
         reconcile_tick(c, now_ms);
         replace_tick(c, now_ms);
         leaders_tick(c, now_ms);
+        forget_tick(c, now_ms);
+        log_ends_tick(c, now_ms);
+        if (c->closing) {
+            return;
+        }
     }
     balance_tick(c, now_ms); /* last: at its end the owner may close this node */
 }
@@ -324,6 +332,8 @@ static void control_free(struct control *c)
     balance_free(c);
     control_calls_free(c);
     leaders_free(c);
+    log_ends_free(c);
+    forget_free(c);
     control_peers_free(c);
     metadata_fsm_free(c->metadata.fsm);
     free(c);
@@ -347,6 +357,8 @@ int control_open(const struct control_params *params, struct control **out, char
     c->env = params->env;
     control_calls_init(c);
     leaders_init(c);
+    log_ends_init(c);
+    forget_init(c);
     replace_init(c);
     balance_init(c);
     list_init(&c->reconcile.operations);
@@ -439,6 +451,7 @@ void control_close(struct control *c, void (*closed)(void *data), void *data)
         c->metadata.group = NULL;
     }
     control_calls_end(c);
+    log_ends_end(c);
     shards_close(c->shards, logs_closed, c);
 }
 

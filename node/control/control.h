@@ -94,6 +94,26 @@ struct control_barrier {
 };
 void control_barrier(struct control *c, struct control_barrier *b);
 
+/* Where partitions end, of whoever leads them (not linearizable; for lag). @done runs once, perhaps inside the call, within a
+ * few seconds. Errors of an end: ERR_LEADER_NOT_READY, ERR_NOT_LEADER, ERR_TIMEOUT: not known now; ERR_UNKNOWN_TOPIC,
+ * ERR_SHUTDOWN, ERR_IO, ERR_CORRUPT. */
+struct control_log_end {
+    uint64_t group;
+    int64_t offset; /* where the reader stands */
+    int error;
+    int64_t log_start;
+    int64_t high_watermark;
+    int64_t time_ms; /* leader's wall clock when the first record at or after @offset was appended; -1: there is none */
+};
+struct control_log_ends {
+    struct control_log_end *ends; /* the caller's */
+    uint32_t n;
+    void (*done)(struct control_log_ends *ask);
+    uint32_t pending;
+    uint64_t deadline_ms;
+};
+void control_log_ends(struct control *c, struct control_log_ends *ask);
+
 /* A command that creates a topic with its replicas spread over the nodes that are alive, and preferred leaders spread
  * evenly. 0 partitions or replicas: the defaults. Free with cairn__command__metadata_command__free_unpacked().
  * Errors with @text: ERR_INVALID_TOPIC, ERR_TOPIC_EXISTS, ERR_INVALID_PARTITIONS, ERR_INVALID_REPLICAS (more than nodes),

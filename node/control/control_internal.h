@@ -242,6 +242,33 @@ void balance_init(struct control *c);
 void balance_tick(struct control *c, uint64_t now_ms);
 void balance_free(struct control *c);
 
+/* ---- log_ends.c: where partitions end, for lag ---------------------------------------------------------------- */
+
+struct log_ends {
+    struct list batches; /* struct ends_batch: looked up on the shards here */
+    struct list calls;   /* struct ends_call: asked of peers */
+    uint32_t serving;    /* batches of peers */
+};
+
+void log_ends_init(struct control *c);
+void log_ends_receive(struct control *c, uint32_t node, const uint8_t *message, size_t size);
+void log_ends_link_down(struct control *c, uint32_t node);
+void log_ends_tick(struct control *c, uint64_t now_ms);
+void log_ends_end(struct control *c);
+void log_ends_free(struct control *c);
+
+/* ---- forget.c: committed offsets of deleted topics ------------------------------------------------------------- */
+
+struct forget {
+    uint64_t next_ms;
+    uint64_t seen; /* state of things that was dealt with; 0: look again */
+    struct list operations; /* struct forget_op under way */
+};
+
+void forget_init(struct control *c);
+void forget_tick(struct control *c, uint64_t now_ms);
+void forget_free(struct control *c);
+
 /* ---- control.c ----------------------------------------------------------------------------------------------- */
 
 struct control {
@@ -268,6 +295,8 @@ struct control {
     struct reconcile reconcile;
     struct replace replace;
     struct balance balance;
+    struct log_ends log_ends;
+    struct forget forget;
 
     struct timer tick;
     struct env_hook hook;

@@ -27,6 +27,11 @@
 #define CONTROL_BALANCE_BATCH 16    /* handed back at a time */
 #define CONTROL_BALANCE_UP_MS 10000 /* a node is up for so long before leaderships go back to it */
 #define CONTROL_HAND_OVER_AGAIN_MS 500
+#define CONTROL_LOG_ENDS_MAX 1000      /* partitions whose ends are asked of a node in one message */
+#define CONTROL_LOG_ENDS_AT_ONCE 8     /* of them that are looked up at a time */
+#define CONTROL_LOG_ENDS_SERVED_MAX 64 /* such messages of peers served at a time; more find no answer */
+#define CONTROL_LOG_ENDS_TIMEOUT_MS 3000
+#define CONTROL_FORGET_MS 5000 /* committed offsets of deleted topics are looked for, if anything has changed */
 #define CONTROL_COORDINATOR_REPLICAS 3 /* of each internal group of the coordinators, where the cluster has so many nodes */
 
 #endif

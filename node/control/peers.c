@@ -170,6 +170,7 @@ void control_peers_link(void *data, uint32_t node, bool up)
         c->calls.kick = true;
     } else {
         control_calls_link_down(c, node);
+        log_ends_link_down(c, node);
         formation_link_down(c, node);
     }
     control_wake(c);

@@ -72,7 +72,7 @@ struct service_groups {
     struct service_group_call calls[];
 };
 struct service_groups *service_groups_new(uint32_t calls) MUST_USE; /* zeroed; NULL: out of memory */
-/* Frees what the answers point at, too; what the requests point at is the caller's. Not while it is under way, but when the
+/* Frees what the answers point at, too; what the requests point at (parts!) is the caller's, and must be there still. Not while it is under way, but when the
  * node is abandoned. NULL is allowed. */
 void service_groups_free(struct service_groups *g);
 void service_groups(struct service *s, struct service_groups *g);
@@ -100,10 +100,10 @@ void service_list_groups_close(struct service_list_groups *l); /* what the answe
 /* ---- lag ---------------------------------------------------------------------------------------------------------------- */
 
 /* How far a group is behind, of each partition that it has committed an offset of. @lag counts offsets up to the high
- * watermark; @lag_ms is the age of the first record not processed: this node's time minus the time at which the leader
- * appended it (0 where nothing is left). Both come from the local replica of the partition where this node has one, which
- * lags by a heartbeat at most, else from the partition's leader.
- * Part errors: ERR_LEADER_NOT_READY, ERR_TIMEOUT: not known now (@lag and @lag_ms are -1). */
+ * watermark; @lag_ms is the age of the first record that is not processed: this node's time minus the time at which the
+ * leader appended it (0 where nothing is left). The offsets are the coordinator's own (this node's: others are
+ * ERR_NOT_COORDINATOR), the ends are asked of the partitions' leaders. Not linearizable.
+ * Part errors: ERR_LEADER_NOT_READY, ERR_NOT_LEADER, ERR_TIMEOUT, ...: not known now (@end_offset, @lag, @lag_ms are -1). */
 struct service_lag_part {
     struct uuid topic;
     const char *topic_name; /* the read model's: good until the callback returns */
@@ -116,7 +116,7 @@ struct service_lag_part {
     int64_t lag_ms;
 };
 struct service_lag_group {
-    const char *group; /* in: borrowed; out, where all were asked: owned by the answer */
+    const char *group; /* in: borrowed until service_lag_close(); where all were asked: the answer's */
     int error;         /* ERR_GROUP_NOT_FOUND, ERR_NOT_COORDINATOR, ... */
     struct service_lag_part *parts;
     uint32_t n_parts;
@@ -127,12 +127,17 @@ struct service_lag {
     bool all; /* every group that this node coordinates: @groups comes with the answer */
     struct service_lag_group *groups; /* the caller's, unless @all */
     uint32_t n_groups;
-    int error;
-    void (*done)(struct service_lag *l); /* then the caller's: service_lag_close() */
+    int error; /* of the whole: ERR_NOMEM, or, with @all, ERR_LEADER_NOT_READY: some could not be asked */
+    void (*done)(struct service_lag *l); /* then the caller's, until service_lag_close() */
     void *data;
-    void *impl;
+    /* the service's */
+    struct service_list_groups list;
+    struct service_groups *fetch;
+    struct control_log_ends ends;
+    struct service_lag_part *parts; /* of all groups */
 };
 void service_lag(struct service *s, struct service_lag *l);
+/* Frees what the answer points at; not while it is under way, but when the node is abandoned. Harmless before and twice. */
 void service_lag_close(struct service_lag *l);
 
 #endif

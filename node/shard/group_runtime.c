@@ -360,6 +360,73 @@ void coordinator_op_run(struct shard *shard, struct shard_op *shard_op)
     feed(r, op);
 }
 
+/* ---- topics --------------------------------------------------------------------------------------------------------- */
+
+struct seen_topic {
+    struct uuid topic;
+    UT_hash_handle hh;
+};
+
+static bool see_topic(struct seen_topic **table, const struct uuid *topic)
+{
+    struct seen_topic *seen;
+    HASH_FIND(hh, *table, topic, sizeof *topic, seen);
+    if (seen != NULL) {
+        return true;
+    }
+    seen = calloc(1, sizeof *seen);
+    if (seen == NULL) {
+        return false;
+    }
+    seen->topic = *topic;
+    HASH_ADD(hh, *table, topic, sizeof seen->topic, seen);
+    if (seen->hh.tbl == NULL) {
+        free(seen);
+        return false;
+    }
+    return true;
+}
+
+void coordinator_topics_run(struct shard *shard, struct shard_op *shard_op)
+{
+    struct coordinator_topics *op = container_of(shard_op, struct coordinator_topics, op);
+    struct group_runtime *r = group_runtime_find(shard, op->group);
+    struct seen_topic *table = NULL;
+    struct seen_topic *seen;
+    struct seen_topic *next;
+
+    op->topics = NULL;
+    op->n = 0;
+    if (check_serving(r) == 0) {
+        list_for_each (pos, groups_fsm_groups(r->fsm)) {
+            const struct saved_group *g = list_entry(pos, struct saved_group, link);
+            const struct group_offset *o = NULL;
+            while ((o = groups_fsm_offset_next(g, o)) != NULL && see_topic(&table, &o->topic)) {
+                continue;
+            }
+        }
+    }
+    op->topics = table == NULL ? NULL : calloc(HASH_COUNT(table), sizeof op->topics[0]);
+    HASH_ITER (hh, table, seen, next) {
+        HASH_DEL(table, seen);
+        if (op->topics != NULL) {
+            op->topics[op->n++] = seen->topic;
+        }
+        free(seen);
+    }
+    shard_op_complete(shard_op);
+}
+
+void coordinator_topics_forget_run(struct shard *shard, struct shard_op *shard_op)
+{
+    struct coordinator_topics *op = container_of(shard_op, struct coordinator_topics, op);
+    struct group_runtime *r = group_runtime_find(shard, op->group);
+    for (uint32_t i = 0; i < op->n && check_serving(r) == 0; i++) {
+        coordinator_forget_topic(r->coordinator, &op->topics[i]);
+    }
+    shard_op_complete(shard_op);
+}
+
 /* ---- life --------------------------------------------------------------------------------------------------------------- */
 
 static struct group_runtime *runtime_new(struct shard *shard, uint64_t group, uint64_t replica)

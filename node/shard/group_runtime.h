@@ -36,6 +36,17 @@ struct coordinator_op {
 };
 void coordinator_op_run(struct shard *shard, struct shard_op *op);
 
+/* The topics that the groups of one coordinator have committed offsets of, each once; none where this replica does not lead.
+ * Then, of a list of topics, forget the offsets (best effort). The array is the caller's to free(). */
+struct coordinator_topics {
+    struct shard_op op;
+    uint64_t group;
+    struct uuid *topics;
+    uint32_t n;
+};
+void coordinator_topics_run(struct shard *shard, struct shard_op *op);
+void coordinator_topics_forget_run(struct shard *shard, struct shard_op *op);
+
 /* ---- for this room and the simulator's oracles ------------------------------------------------------------------------ */
 
 struct group_runtime;

@@ -41,7 +41,8 @@
     X(FORM, 67, 1, 1)                                                                                                  \
     X(JOIN, 68, 1, 1)                                                                                                  \
     X(METADATA_PROPOSE, 69, 1, 1)                                                                                      \
-    X(ALLOCATE, 70, 1, 1)
+    X(ALLOCATE, 70, 1, 1)                                                                                              \
+    X(PEER_LOG_ENDS, 71, 1, 1)
 
 enum call {
 #define X(name, number, version_min, version_max) CALL_##name = number,

@@ -168,9 +168,11 @@ struct coordinator_commit {
 struct coordinator_fetch {
     struct coordinator_request request;
     const char *group;
-    bool all; /* every offset: @parts comes with the answer */
+    bool all;       /* every offset: @parts comes with the answer */
+    bool unchecked; /* for people and dashboards: without a linearizable point, which costs an entry of the log */
     struct coordinator_part *parts;
     uint32_t n_parts;
+    bool known; /* answer: there is such a group */
 };
 
 /* OffsetDelete. Errors: ERR_GROUP_NOT_FOUND, ERR_NON_EMPTY_GROUP, ERR_NOT_COORDINATOR; a part: ERR_SUBSCRIBED. */

@@ -145,6 +145,11 @@ void coordinator_fetch(struct coordinator *c, uint64_t now_ms, struct coordinato
     if (!coordinator_begin(c, now_ms, &f->request, COORDINATOR_FETCH)) {
         return;
     }
+    if (f->unchecked) {
+        coordinator_fetch_confirmed(c, f);
+        coordinator_end(c, NULL);
+        return;
+    }
     rv = coordinator_confirm(c, &f->request);
     if (rv != 0) {
         coordinator_answer(c, NULL, &f->request, rv == ERR_NOMEM ? ERR_NOMEM : ERR_NOT_COORDINATOR);
@@ -163,6 +168,9 @@ void coordinator_fetch_confirmed(struct coordinator *c, struct coordinator_fetch
 {
     const struct saved_group *saved = groups_fsm_find(c->fsm, f->group);
     const struct group_offset *o = NULL;
+    struct live_group *g;
+    HASH_FIND(hh, c->groups, f->group, strlen(f->group), g);
+    f->known = saved != NULL || g != NULL;
     if (saved != NULL && f->all && saved->n_offsets > 0) {
         f->parts = calloc(saved->n_offsets, sizeof f->parts[0]);
         if (f->parts == NULL) {

@@ -154,6 +154,7 @@ static void call_numbers_stay(void **state)
     assert_int_equal(CALL_JOIN, 68);
     assert_int_equal(CALL_METADATA_PROPOSE, 69);
     assert_int_equal(CALL_ALLOCATE, 70);
+    assert_int_equal(CALL_PEER_LOG_ENDS, 71);
 }
 
 int main(void)

@@ -530,6 +530,158 @@ static void each_node_lists_the_groups_that_it_coordinates(void **state)
     assert_int_equal(listed_at(1) + listed_at(2) + listed_at(3), 20);
 }
 
+/* ---- lag ------------------------------------------------------------------------------------------------------------ */
+
+struct lag_call {
+    struct service_lag l;
+    unsigned at;
+    bool done;
+};
+
+static void measured(struct service_lag *l)
+{
+    container_of(l, struct lag_call, l)->done = true;
+}
+
+static void start_lag(struct env *env, void *data)
+{
+    struct lag_call *c = data;
+    service_lag(node_service(d.nodes[c->at - 1].node), &c->l);
+}
+
+static void lag_at(struct lag_call *c, unsigned at)
+{
+    c->at = at;
+    c->done = false;
+    c->l.done = measured;
+    (void)sim_node_call(d.nodes[at - 1].machine, start_lag, c);
+    assert_true(door_until(&d, is_true, &c->done, 5000));
+    assert_int_equal(c->l.error, 0);
+}
+
+/* Partitions are led by all nodes: what the coordinator does not lead itself it asks for. */
+static void lag_counts_records_and_time(void **state)
+{
+    struct service_lag_group asked[3] = {{.group = "g"}, {.group = "nobody's"}, {.group = "h"}};
+    struct lag_call c = {.l = {.groups = asked, .n_groups = 3}};
+    unsigned node;
+    assert_int_equal(find_at(1, "g", &node), 0);
+    door_run(&d, 1000);
+    for (int32_t p = 0; p < 4; p++) {
+        struct door_conn *conn = door_connect(&d, door_leader(&d, &topic, (uint32_t)p));
+        for (int i = 0; i < 5 * p; i++) {
+            assert_int_equal(door_produce(conn, &topic, (uint32_t)p, 50), 0);
+            door_run(&d, 100);
+        }
+        assert_int_equal(commit(coordinator(1, "g", 0), "g", &nobody, p, 5), 0);
+    }
+    node = coordinator(1, "g", 0);
+    door_run(&d, 2000);
+    lag_at(&c, node);
+    assert_int_equal(asked[0].error, 0);
+    assert_int_equal(asked[0].n_parts, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct service_lag_part *part = &asked[0].parts[i];
+        int32_t p = part->partition;
+        int64_t behind = p > 1 ? 5 * p - 5 : 0;
+        assert_int_equal(part->error, 0);
+        assert_string_equal(part->topic_name, "t");
+        assert_int_equal(part->offset, 5);
+        assert_int_equal(part->end_offset, 5 * p);
+        assert_int_equal(part->lag, behind);
+        if (behind == 0) {
+            assert_int_equal(part->lag_ms, 0);
+        } else { /* the first of those behind; partition 3 was written after 2 */
+            assert_in_range(part->lag_ms, 2000 + 100 * behind, 2600 + 100 * behind + (p == 2 ? 1700 : 0));
+        }
+    }
+    assert_true(asked[1].error == ERR_GROUP_NOT_FOUND || asked[1].error == ERR_NOT_COORDINATOR);
+    assert_int_equal(asked[1].n_parts, 0);
+    service_lag_close(&c.l);
+
+    /* all that are coordinated there */
+    c.l = (struct service_lag){.all = true};
+    lag_at(&c, node);
+    assert_int_equal(c.l.n_groups, 1);
+    assert_string_equal(c.l.groups[0].group, "g");
+    assert_int_equal(c.l.groups[0].n_parts, 4);
+    service_lag_close(&c.l);
+}
+
+/* Where nobody leads, the lag is not known; it is not zero. */
+static void lag_without_a_leader_is_not_known(void **state)
+{
+    struct service_lag_group asked = {.group = "g"};
+    struct lag_call c = {.l = {.groups = &asked, .n_groups = 1}};
+    unsigned node;
+    unsigned not_known = 0;
+    assert_int_equal(find_at(1, "g", &node), 0);
+    door_run(&d, 1000);
+    node = coordinator(1, "g", 0);
+    for (int32_t p = 0; p < 4; p++) {
+        assert_int_equal(commit(node, "g", &nobody, p, 0), 0);
+    }
+    for (unsigned i = 1; i <= 3; i++) {
+        if (i != node) {
+            door_kill(&d, i);
+        }
+    }
+    lag_at(&c, node);
+    assert_int_equal(asked.n_parts, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        if (asked.parts[i].error != 0) {
+            not_known++;
+            assert_int_equal(asked.parts[i].lag, -1);
+            assert_int_equal(asked.parts[i].lag_ms, -1);
+            assert_int_equal(asked.parts[i].end_offset, -1);
+        }
+    }
+    assert_in_range(not_known, 2, 3);
+    service_lag_close(&c.l);
+}
+
+/* ---- deleted topics --------------------------------------------------------------------------------------------------- */
+
+static uint32_t offsets_of(unsigned at, const char *group)
+{
+    uint32_t n = 0;
+    struct shards *set = control_shards(service_control(node_service(d.nodes[at - 1].node)));
+    for (uint64_t id = METADATA_COORDINATOR_GROUP_FIRST; id < METADATA_COORDINATOR_GROUP_FIRST + 16; id++) {
+        struct group_runtime *r = group_runtime_find(shards_of_group(set, id), id);
+        const struct saved_group *g = r == NULL ? NULL : groups_fsm_find(group_runtime_state(r), group);
+        n += g == NULL ? 0 : g->n_offsets;
+    }
+    return n;
+}
+
+static bool has_one_offset(void *data)
+{
+    return offsets_of(1, data) == 1;
+}
+
+/* What else is committed stays. */
+static void offsets_of_deleted_topics_go(void **state)
+{
+    struct uuid other;
+    struct uuid kept = topic;
+    unsigned node;
+    char group[] = "g";
+    assert_int_equal(find_at(1, "g", &node), 0);
+    door_run(&d, 1000);
+    assert_int_equal(door_create_topic(&d, "other", 1, d.n, &other), 0);
+    door_run(&d, 1000);
+    assert_int_equal(commit(coordinator(1, "g", 0), "g", &nobody, 0, 1), 0);
+    topic = other;
+    assert_int_equal(commit(coordinator(1, "g", 0), "g", &nobody, 0, 1), 0);
+    topic = kept;
+    door_run(&d, 1000);
+    assert_int_equal(offsets_of(1, "g"), 2);
+    assert_int_equal(door_delete_topic(&d, "other"), 0);
+    assert_true(door_until(&d, has_one_offset, group, 20000));
+    door_run(&d, 20000);
+    assert_int_equal(offsets_of(1, "g"), 1);
+}
+
 /* ---- deaths --------------------------------------------------------------------------------------------------------- */
 
 static void a_coordinators_death_loses_no_commit_and_wakes_no_zombie(void **state)
@@ -674,6 +826,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_silent_is_thrown_out, open_two_shards, close_all),
         cmocka_unit_test_setup_teardown(what_does_not_exist_is_an_error_of_its_part, open_two_shards, close_all),
         cmocka_unit_test_setup_teardown(each_node_lists_the_groups_that_it_coordinates, open_three, close_all),
+        cmocka_unit_test_setup_teardown(lag_counts_records_and_time, open_three, close_all),
+        cmocka_unit_test_setup_teardown(lag_counts_records_and_time, open_two_shards, close_all),
+        cmocka_unit_test_setup_teardown(lag_without_a_leader_is_not_known, open_three, close_all),
+        cmocka_unit_test_setup_teardown(offsets_of_deleted_topics_go, open_three, close_all),
+        cmocka_unit_test_setup_teardown(offsets_of_deleted_topics_go, open_two_shards, close_all),
         cmocka_unit_test_setup_teardown(a_coordinators_death_loses_no_commit_and_wakes_no_zombie, open_three, close_all),
         cmocka_unit_test_setup_teardown(an_isolated_coordinator_serves_nobody, open_three, close_all),
         cmocka_unit_test_setup_teardown(offsets_and_members_outlive_everybody, open_one, close_all),
