@@ -35,6 +35,7 @@ static const struct native_handler handlers[] = {
     {CALL_DESCRIBE_GROUPS, native_describe_groups},
     {CALL_DELETE_GROUPS, native_delete_groups},
     {CALL_DELETE_OFFSETS, native_delete_offsets},
+    {CALL_GROUP_LAG, native_group_lag},
 };
 
 void native_session_init(struct native_session *session, struct service *service, const char *listener)
