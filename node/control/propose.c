@@ -264,7 +264,8 @@ static void report_finished(struct control *c)
 static bool expire(struct control_call *call)
 {
     if (call->state == CALL_APPLYING) {
-        call_finish(call, 0);
+        /* A command is committed, whoever has seen it. A barrier is not kept: what is read here would be old. */
+        call_finish(call, call->kind == CALL_KIND_BARRIER ? ERR_TIMEOUT : 0);
     } else if (call->state == CALL_WAITING) {
         call_finish(call, call->waiting_for == ERR_NOT_FORMED           ? ERR_NOT_FORMED
                           : call->waiting_for == ERR_BUSY               ? ERR_BUSY
@@ -326,8 +327,9 @@ void control_calls_end(struct control *c)
     list_for_each_safe (pos, &c->calls.active) {
         struct control_call *call = list_entry(pos, struct control_call, link);
         assert(call->state != CALL_LOCAL); /* the group was closed first */
-        call_finish(call,
-                    call->state == CALL_SENT && call->kind == CALL_KIND_PROPOSE ? ERR_UNKNOWN_OUTCOME : ERR_SHUTDOWN);
+        call_finish(call, call->kind == CALL_KIND_BARRIER || call->state == CALL_WAITING ? ERR_SHUTDOWN
+                          : call->state == CALL_APPLYING                                 ? 0
+                                                                                         : ERR_UNKNOWN_OUTCOME);
     }
     report_finished(c);
 }
