@@ -2,6 +2,7 @@
 #include "node/kafka/kafka_internal.h"
 #include "proto/kafka/messages/api_versions.h"
 #include "proto/kafka/messages/delete_groups.h"
+#include "proto/kafka/messages/delete_records.h"
 #include "proto/kafka/messages/describe_groups.h"
 #include "proto/kafka/messages/fetch.h"
 #include "proto/kafka/messages/find_coordinator.h"
@@ -15,6 +16,7 @@
 #include "proto/kafka/messages/offset_commit.h"
 #include "proto/kafka/messages/offset_delete.h"
 #include "proto/kafka/messages/offset_fetch.h"
+#include "proto/kafka/messages/offset_for_leader_epoch.h"
 #include "proto/kafka/messages/produce.h"
 #include "proto/kafka/messages/sync_group.h"
 
@@ -33,7 +35,9 @@ const struct kafka_handler kafka_handlers[] = {
     {KAFKA_API_DESCRIBE_GROUPS, KAFKA_READS, kafka_describe_groups},
     {KAFKA_API_LIST_GROUPS, KAFKA_READS, kafka_list_groups},
     {KAFKA_API_API_VERSIONS, KAFKA_READS, kafka_api_versions},
+    {KAFKA_API_DELETE_RECORDS, KAFKA_CHANGES, kafka_delete_records},
     {KAFKA_API_INIT_PRODUCER_ID, KAFKA_READS, kafka_init_producer_id},
+    {KAFKA_API_OFFSET_FOR_LEADER_EPOCH, KAFKA_READS, kafka_offset_for_leader_epoch},
     {KAFKA_API_DELETE_GROUPS, KAFKA_CHANGES, kafka_delete_groups},
     {KAFKA_API_OFFSET_DELETE, KAFKA_CHANGES, kafka_offset_delete},
 };

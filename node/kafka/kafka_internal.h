@@ -84,6 +84,8 @@ int kafka_produce(struct kafka_request *r) MUST_USE;
 int kafka_fetch(struct kafka_request *r) MUST_USE;
 int kafka_list_offsets(struct kafka_request *r) MUST_USE;
 int kafka_init_producer_id(struct kafka_request *r) MUST_USE;
+int kafka_offset_for_leader_epoch(struct kafka_request *r) MUST_USE;
+int kafka_delete_records(struct kafka_request *r) MUST_USE;
 int kafka_find_coordinator(struct kafka_request *r) MUST_USE;
 int kafka_join_group(struct kafka_request *r) MUST_USE;
 int kafka_sync_group(struct kafka_request *r) MUST_USE;

@@ -72,7 +72,8 @@ void partition_fetch_run(struct shard *shard, struct shard_op *op);
 void partition_fetch_cancel(struct shards *set, struct partition_fetch *fetch, void (*cancelled)(struct shard_op *op));
 void partition_fetch_release(struct partition_fetch *fetch);
 
-/* @time_ms -1: high watermark (linearizable); -2: log start; else the first record at or after that time (offset -1: none).
+/* @time_ms -1: high watermark (linearizable); -2: log start; -3: the record with the newest time; else the first record at or
+ * after that time (offset -1: none).
  * Errors as fetch. */
 struct partition_list_offsets {
     struct shard_op op;
@@ -86,6 +87,34 @@ struct partition_list_offsets {
     struct wal_read read;
 };
 void partition_list_offsets_run(struct shard *shard, struct shard_op *op);
+
+/* The newest leader epoch not newer than @asked, and the offset behind its last record; both -1 where @asked is newer than
+ * every epoch. Linearizable. Errors as fetch. */
+struct partition_epoch_end {
+    struct shard_op op;
+    uint64_t group;
+    uint64_t asked;
+    int error;
+    struct partition_where where;
+    int64_t epoch;
+    int64_t end_offset;
+    struct group_barrier barrier;
+};
+void partition_epoch_end_run(struct shard *shard, struct shard_op *op);
+
+/* Make @offset (-1: the high watermark) the log start, by a replicated command: what is before it is not served any more. A lower
+ * one than the log start changes nothing. Errors: as fetch, ERR_OFFSET_OUT_OF_RANGE above the high watermark, ERR_UNKNOWN_OUTCOME
+ * (asking again is always right). */
+struct partition_trim {
+    struct shard_op op;
+    uint64_t group;
+    int64_t offset;
+    int error;
+    struct partition_where where; /* .log_start: as it is now */
+    struct group_barrier barrier;
+    struct group_proposal proposal;
+};
+void partition_trim_run(struct shard *shard, struct shard_op *op);
 
 /* Make the local replica exist: found, or join empty. Resumed ones exist already. Errors: those of group_found/join. */
 struct partition_open {

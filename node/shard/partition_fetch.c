@@ -312,7 +312,7 @@ static void list_read_done(struct wal_read *read, int status)
     if (rv == 0) {
         rv = record_iter_init(&it, read->entries[0]->data, read->entries[0]->length, &list->op.shard->scratch);
         while (rv == 0 && record_iter_next(&it, &record)) {
-            if (record.timestamp >= list->time_ms) {
+            if (record.timestamp >= list->time_ms && record.offset >= list->offset) {
                 list->offset = record.offset;
                 list->timestamp_ms = record.timestamp;
                 break;
@@ -353,6 +353,10 @@ static void list_confirmed(struct group_barrier *barrier, int status)
     struct partition *p = partition_find(list->op.shard, list->group);
     if (p == NULL || status != 0) {
         list_finish(list, p == NULL ? ERR_UNKNOWN_TOPIC : ERR_NOT_LEADER);
+        return;
+    }
+    if (list->time_ms == -3 && partition_fsm_newest_time(p->fsm, &list->time_ms) != 0) {
+        list_finish(list, 0); /* there is no record: offset -1 */
         return;
     }
     if (list->time_ms == -1) {

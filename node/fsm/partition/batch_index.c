@@ -111,6 +111,15 @@ int batch_index_find_time(const struct batch_index *b, int64_t time_ms, int64_t 
     return 0;
 }
 
+int batch_index_newest_time(const struct batch_index *b, int64_t *time_ms)
+{
+    if (b->count == 0) {
+        return ERR_NOT_FOUND;
+    }
+    *time_ms = place_at(b, b->count - 1)->time_max;
+    return 0;
+}
+
 uint32_t batch_index_digest(const struct batch_index *b, uint32_t crc)
 {
     for (size_t i = 0; i < b->count; i++) {

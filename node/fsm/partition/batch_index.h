@@ -32,6 +32,8 @@ void batch_index_pop(struct batch_index *b); /* take the last push back */
 int batch_index_find_offset(const struct batch_index *b, int64_t offset, uint64_t *index) MUST_USE;
 /* The first batch whose time_max >= @time_ms. Errors: ERR_NOT_FOUND. */
 int batch_index_find_time(const struct batch_index *b, int64_t time_ms, int64_t *base_offset, uint64_t *index) MUST_USE;
+/* The newest time of all. Errors: ERR_NOT_FOUND empty. */
+int batch_index_newest_time(const struct batch_index *b, int64_t *time_ms) MUST_USE;
 uint32_t batch_index_digest(const struct batch_index *b, uint32_t crc);
 
 #endif

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "node/fsm/partition/batch_index.h"
+#include "node/fsm/partition/epochs.h"
 #include "node/fsm/partition/producers.h"
 #include "proto/base/crc32c.h"
 #include "proto/base/mutant.h"
+#include "proto/native/command.pb-c.h"
 
 struct partition_fsm {
     int64_t log_start;
@@ -15,6 +17,7 @@ struct partition_fsm {
     int64_t offset_next; /* with what is in flight */
     int64_t time_ms;     /* of the newest applied entry */
     struct batch_index index;
+    struct epochs epochs;
     struct producers *applied;
     struct producers *inflight; /* producers with batches in flight: a copy of their applied state and those batches */
 };
@@ -26,6 +29,7 @@ struct partition_fsm *partition_fsm_new(void)
         return NULL;
     }
     batch_index_init(&p->index);
+    epochs_init(&p->epochs);
     p->applied = producers_new();
     p->inflight = producers_new();
     if (p->applied == NULL || p->inflight == NULL) {
@@ -41,6 +45,7 @@ void partition_fsm_free(struct partition_fsm *p)
         return;
     }
     batch_index_close(&p->index);
+    epochs_close(&p->epochs);
     producers_free(p->applied);
     producers_free(p->inflight);
     free(p);
@@ -82,15 +87,62 @@ static int apply_batch(struct partition_fsm *p, const struct entry *entry)
     return 0;
 }
 
+static int apply_command(struct partition_fsm *p, const struct entry *entry)
+{
+    Cairn__Command__PartitionCommand *c =
+        cairn__command__partition_command__unpack(NULL, entry->length, entry->length == 0 ? (const uint8_t *)"" : entry->data);
+    int64_t offset;
+
+    if (c == NULL) {
+        return ERR_MALFORMED;
+    }
+    if (c->version > PARTITION_COMMAND_VERSION || c->kind_case != CAIRN__COMMAND__PARTITION_COMMAND__KIND_TRIM) {
+        cairn__command__partition_command__free_unpacked(c, NULL);
+        return ERR_VERSION; /* a newer node's: this replica cannot go on */
+    }
+    offset = c->trim->offset < p->high_watermark ? c->trim->offset : p->high_watermark;
+    p->log_start = offset > p->log_start ? offset : p->log_start;
+    cairn__command__partition_command__free_unpacked(c, NULL);
+    return 0;
+}
+
+struct entry *partition_fsm_trim_entry(int64_t offset)
+{
+    Cairn__Command__PartitionCommand c = CAIRN__COMMAND__PARTITION_COMMAND__INIT;
+    Cairn__Command__PartitionTrim trim = CAIRN__COMMAND__PARTITION_TRIM__INIT;
+    struct entry *entry;
+    struct buf *buf;
+    size_t size;
+
+    trim.offset = offset;
+    c.version = PARTITION_COMMAND_VERSION;
+    c.kind_case = CAIRN__COMMAND__PARTITION_COMMAND__KIND_TRIM;
+    c.trim = &trim;
+    size = cairn__command__partition_command__get_packed_size(&c);
+    buf = buf_new(NULL, size);
+    if (buf == NULL) {
+        return NULL;
+    }
+    cairn__command__partition_command__pack(&c, buf->data);
+    entry = entry_new(ENTRY_COMMAND, buf, buf->data, (uint32_t)size);
+    buf_release(buf);
+    if (entry != NULL) {
+        entry->base_offset = -1;
+    }
+    return entry;
+}
+
 int partition_fsm_apply(struct partition_fsm *p, const struct entry *entry)
 {
-    if (entry->kind == ENTRY_BATCH) {
-        int rv = apply_batch(p, entry);
-        if (rv != 0) {
-            return rv;
-        }
-    } else if (entry->kind == ENTRY_COMMAND) {
-        return ERR_VERSION; /* no command of a partition is known yet: a newer node's, this replica cannot go on */
+    int rv = epochs_note(&p->epochs, entry->term, p->high_watermark);
+
+    if (rv == 0 && entry->kind == ENTRY_BATCH) {
+        rv = apply_batch(p, entry);
+    } else if (rv == 0 && entry->kind == ENTRY_COMMAND) {
+        rv = apply_command(p, entry);
+    }
+    if (rv != 0) {
+        return rv;
     }
     if (entry->time_ms > p->time_ms) {
         p->time_ms = entry->time_ms;
@@ -117,7 +169,7 @@ uint32_t partition_fsm_producers(const struct partition_fsm *p)
 uint32_t partition_fsm_digest(const struct partition_fsm *p)
 {
     int64_t words[3] = {p->log_start, p->high_watermark, p->time_ms};
-    uint32_t crc = crc32c(0, words, sizeof words);
+    uint32_t crc = epochs_digest(&p->epochs, crc32c(0, words, sizeof words));
     return producers_digest(p->applied, batch_index_digest(&p->index, crc));
 }
 
@@ -208,5 +260,25 @@ int partition_fsm_find_offset(const struct partition_fsm *p, int64_t offset, uin
 
 int partition_fsm_find_time(const struct partition_fsm *p, int64_t time_ms, int64_t *base_offset, uint64_t *index)
 {
-    return batch_index_find_time(&p->index, time_ms, base_offset, index);
+    int rv = batch_index_find_time(&p->index, time_ms, base_offset, index);
+    if (rv != 0 || *base_offset >= p->log_start) {
+        return rv;
+    }
+    /* It was trimmed, or begins before the log start; every later batch counts as new enough. */
+    if (p->log_start >= p->high_watermark) {
+        return ERR_NOT_FOUND;
+    }
+    rv = batch_index_find_offset(&p->index, p->log_start, index);
+    *base_offset = p->log_start;
+    return rv;
+}
+
+int partition_fsm_newest_time(const struct partition_fsm *p, int64_t *time_ms)
+{
+    return p->log_start >= p->high_watermark ? ERR_NOT_FOUND : batch_index_newest_time(&p->index, time_ms);
+}
+
+int partition_fsm_epoch_end(const struct partition_fsm *p, uint64_t asked, uint64_t *epoch, int64_t *end_offset)
+{
+    return epochs_end(&p->epochs, asked, p->high_watermark, epoch, end_offset);
 }

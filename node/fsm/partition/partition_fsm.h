@@ -14,6 +14,8 @@
 
 #define PARTITION_PRODUCER_BATCHES 5                /* remembered a producer (KIP-98; clients keep at most 5 in flight) */
 #define PARTITION_PRODUCER_EXPIRY_MS (24LL * 3600 * 1000) /* by entry time; longer than any delivery timeout */
+#define PARTITION_COMMAND_VERSION 1                       /* newest that this program knows */
+#define PARTITION_COMMAND_METADATA_VERSION 2 /* commands of partitions are proposed when every node has at least this one */
 #define PARTITION_PRODUCERS_MAX 100000u             /* a partition; beyond it the longest silent one is forgotten */
 
 struct partition_fsm;
@@ -21,8 +23,9 @@ struct partition_fsm;
 struct partition_fsm *partition_fsm_new(void);
 void partition_fsm_free(struct partition_fsm *p);
 
-/* Apply a committed entry: BATCH moves offsets and producer state, others only time.
- * Errors (the replica must stop, nothing was changed): ERR_MALFORMED, ERR_CORRUPT offsets do not continue, ERR_NOMEM. */
+/* Apply a committed entry: BATCH moves offsets and producer state, COMMAND the log start, others only time and epochs.
+ * Errors (the replica must stop): ERR_MALFORMED, ERR_CORRUPT offsets do not continue, ERR_NOMEM, ERR_VERSION a command newer
+ * than this program. */
 int partition_fsm_apply(struct partition_fsm *p, const struct entry *entry) MUST_USE;
 
 int64_t partition_fsm_log_start(const struct partition_fsm *p);
@@ -62,6 +65,18 @@ int partition_fsm_find_offset(const struct partition_fsm *p, int64_t offset, uin
 
 /* The first committed batch whose newest time is at or after @time_ms: its base offset and index. Errors:
  * ERR_NOT_FOUND none. */
+/* ERR_NOT_FOUND also where all that is new enough was trimmed. */
 int partition_fsm_find_time(const struct partition_fsm *p, int64_t time_ms, int64_t *base_offset, uint64_t *index) MUST_USE;
+
+/* The newest time of any record as the batches tell it. Errors: ERR_NOT_FOUND there is none. */
+int partition_fsm_newest_time(const struct partition_fsm *p, int64_t *time_ms) MUST_USE;
+
+/* The newest leader epoch not newer than @asked, and the offset behind its last record. Errors: ERR_NOT_FOUND @asked is newer
+ * than all that is applied. */
+int partition_fsm_epoch_end(const struct partition_fsm *p, uint64_t asked, uint64_t *epoch, int64_t *end_offset) MUST_USE;
+
+/* A command that makes @offset the log start: what is before it is not served any more. One that is lower than the log start,
+ * when it is applied, or above the high watermark counts as those. NULL: out of memory. */
+struct entry *partition_fsm_trim_entry(int64_t offset);
 
 #endif

@@ -266,6 +266,95 @@ static void equal_entries_give_equal_digests_whatever_was_in_flight(void **state
     partition_fsm_free(other.fsm);
 }
 
+static int apply_term(struct log *log, uint64_t term, int64_t base_offset, int32_t count)
+{
+    struct entry *entry = batch_entry(log, base_offset, -1, -1, 0, count, log->time_ms);
+    int rv;
+    entry->term = term;
+    rv = partition_fsm_apply(log->fsm, entry);
+    entry_release(entry);
+    return rv;
+}
+
+static void assert_epoch(struct log *log, uint64_t asked, uint64_t epoch, int64_t end)
+{
+    uint64_t got = 0;
+    int64_t offset = -7;
+    assert_int_equal(partition_fsm_epoch_end(log->fsm, asked, &got, &offset), 0);
+    assert_int_equal(got, epoch);
+    assert_int_equal(offset, end);
+}
+
+static void each_leader_epoch_ends_where_the_next_begins(void **state)
+{
+    struct log *log = *state;
+    struct entry *barrier = entry_new(ENTRY_BARRIER, NULL, NULL, 0);
+    uint64_t epoch;
+    int64_t offset;
+
+    assert_int_equal(partition_fsm_epoch_end(log->fsm, 1, &epoch, &offset), ERR_NOT_FOUND);
+    assert_int_equal(apply_term(log, 3, 0, 5), 0);
+    assert_int_equal(apply_term(log, 3, 5, 5), 0);
+    assert_int_equal(apply_term(log, 7, 10, 1), 0);
+    barrier->index = ++log->index;
+    barrier->term = 9; /* leads without a record of its own, as yet */
+    assert_int_equal(partition_fsm_apply(log->fsm, barrier), 0);
+    entry_release(barrier);
+    assert_epoch(log, 1, 1, 0); /* before the first */
+    assert_epoch(log, 3, 3, 10);
+    assert_epoch(log, 5, 3, 10); /* between two */
+    assert_epoch(log, 7, 7, 11);
+    assert_epoch(log, 9, 9, 11);
+    assert_int_equal(partition_fsm_epoch_end(log->fsm, 10, &epoch, &offset), ERR_NOT_FOUND);
+    assert_int_equal(apply_term(log, 9, 11, 4), 0);
+    assert_epoch(log, 9, 9, 15);
+    assert_epoch(log, 8, 7, 11);
+}
+
+static int apply_trim(struct log *log, int64_t offset)
+{
+    struct entry *entry = partition_fsm_trim_entry(offset);
+    int rv;
+    entry->index = ++log->index;
+    entry->term = 1;
+    rv = partition_fsm_apply(log->fsm, entry);
+    entry_release(entry);
+    return rv;
+}
+
+static void what_is_trimmed_is_gone_and_the_log_start_never_goes_back(void **state)
+{
+    struct log *log = *state;
+    uint64_t index = 0;
+    int64_t offset = -1;
+    int64_t time_ms;
+
+    assert_int_equal(partition_fsm_newest_time(log->fsm, &time_ms), ERR_NOT_FOUND);
+    for (int i = 0; i < 4; i++) {
+        log->time_ms = TIME_0 + i;
+        assert_int_equal(apply_term(log, 1, i * 5, 5), 0);
+    }
+    assert_int_equal(apply_trim(log, 7), 0);
+    assert_int_equal(partition_fsm_log_start(log->fsm), 7);
+    assert_int_equal(partition_fsm_find_offset(log->fsm, 6, &index), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(partition_fsm_find_offset(log->fsm, 7, &index), 0);
+    assert_int_equal(index, 2); /* the batch that holds it */
+    assert_int_equal(partition_fsm_find_time(log->fsm, TIME_0, &offset, &index), 0);
+    assert_int_equal(offset, 7);
+    assert_int_equal(index, 2);
+    assert_int_equal(apply_trim(log, 3), 0);
+    assert_int_equal(partition_fsm_log_start(log->fsm), 7);
+    assert_int_equal(partition_fsm_newest_time(log->fsm, &time_ms), 0);
+    assert_true(time_ms == TIME_0 + 3);
+    assert_int_equal(apply_trim(log, 1000), 0);
+    assert_int_equal(partition_fsm_log_start(log->fsm), 20);
+    assert_int_equal(partition_fsm_high_watermark(log->fsm), 20);
+    assert_int_equal(partition_fsm_find_time(log->fsm, TIME_0, &offset, &index), ERR_NOT_FOUND);
+    assert_int_equal(partition_fsm_newest_time(log->fsm, &time_ms), ERR_NOT_FOUND);
+    assert_int_equal(apply_term(log, 1, 20, 1), 0);
+    assert_int_equal(partition_fsm_find_offset(log->fsm, 20, &index), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +367,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_in_flight_is_judged_against_and_dies_at_step_down, setup, teardown),
         cmocka_unit_test_setup_teardown(producers_expire_by_entry_time_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(times_find_the_first_batch_that_reaches_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_leader_epoch_ends_where_the_next_begins, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_trimmed_is_gone_and_the_log_start_never_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_entries_give_equal_digests_whatever_was_in_flight, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
