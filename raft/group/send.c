@@ -24,6 +24,32 @@ static void peer_locate(struct group *g, struct group_peer *peer)
     }
 }
 
+static struct group_peer *peer_new(struct group *g)
+{
+    struct group_peer *peer = calloc(1, sizeof(*peer));
+
+    if (peer != NULL) {
+        peer->next = g->peers;
+        g->peers = peer;
+    }
+    return peer;
+}
+
+/* One that is in no configuration (any more): strangers and replaced replicas must not take the place of members. */
+static struct group_peer *peer_reuse(struct group *g)
+{
+    for (struct group_peer *peer = g->peers; peer != NULL; peer = peer->next) {
+        bool member = g->core == NULL || core_config_find(core_config(g->core), peer->replica) != NULL;
+        if (!member && !peer->reading && list_empty(&peer->queued)) {
+            struct group_peer *next = peer->next;
+            memset(peer, 0, sizeof(*peer));
+            peer->next = next;
+            return peer;
+        }
+    }
+    return NULL;
+}
+
 struct group_peer *group_peer(struct group *g, uint64_t replica)
 {
     struct group_peer *peer;
@@ -37,10 +63,7 @@ struct group_peer *group_peer(struct group *g, uint64_t replica)
             return peer;
         }
     }
-    if (n >= PEERS_MAX) {
-        return NULL;
-    }
-    peer = calloc(1, sizeof(*peer));
+    peer = n < PEERS_MAX ? peer_new(g) : peer_reuse(g);
     if (peer == NULL) {
         return NULL;
     }
@@ -48,8 +71,6 @@ struct group_peer *group_peer(struct group *g, uint64_t replica)
     peer->replica = replica;
     peer_locate(g, peer);
     list_init(&peer->queued);
-    peer->next = g->peers;
-    g->peers = peer;
     return peer;
 }
 

@@ -454,6 +454,41 @@ static void a_rotten_entry_met_at_start_is_not_resumed(void **state)
     scene_free(s);
 }
 
+static void act_strangers(struct env *env, void *data)
+{
+    struct act *a = data;
+    struct core_message m = {.type = CORE_VOTE_RESULT, .version = 2, .to = member_replica(0, a->mg->member->node), .term = 1};
+    uint8_t header[CORE_MESSAGE_ENCODED_MAX];
+    size_t size;
+
+    for (uint64_t i = 0; i < 100; i++) {
+        m.from = 1000000 + i;
+        assert_int_equal(core_message_encode(&m, header, sizeof(header), &size), 0);
+        group_host_receive(a->mg->member->host, 2, 1, header, size, NULL, 0);
+    }
+}
+
+/* Heard of before anybody else, they take up the places that a group has for its peers. */
+static void replicas_that_are_no_members_do_not_crowd_members_out(void **state)
+{
+    struct scene *s = scene_new(9, 1);
+    struct mgroup *mg = wait_leader(s, 0);
+    uint32_t behind = mg->member->node == 1 ? 2 : 1;
+    struct act a = {.mg = &s->members[behind].groups[0]};
+
+    sim_node_kill(s->machines[behind], SIM_END_KILL);
+    put(s, mg, 1, 100);
+    start(s, behind);
+    while (!s->open[behind] || group_core(a.mg->g) == NULL) {
+        assert_true(sim_world_step(s->world));
+    }
+    assert_true(sim_node_call(s->machines[behind], act_strangers, &a));
+    mg = wait_leader(s, behind);
+    sim_node_kill(s->machines[6 - behind - mg->member->node], SIM_END_KILL);
+    put(s, mg, 2, 100); /* its word is needed */
+    scene_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +500,7 @@ int main(void)
         cmocka_unit_test(heartbeats_of_many_groups_share_frames),
         cmocka_unit_test(a_rotten_entry_met_while_running_stops_its_replica_only),
         cmocka_unit_test(a_rotten_entry_met_at_start_is_not_resumed),
+        cmocka_unit_test(replicas_that_are_no_members_do_not_crowd_members_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
