@@ -53,6 +53,7 @@ struct config {
     bool cluster_forget_pledge;
     struct config_listeners listeners;
     struct config_listeners kafka_listeners;
+    char http_listen[ENV_ADDRESS_MAX]; /* empty: not given */
     struct config_listeners advertised_listeners;
     char peer_listen[ENV_ADDRESS_MAX];
     char peer_advertised[ENV_ADDRESS_MAX]; /* empty: not given */

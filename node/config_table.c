@@ -117,6 +117,13 @@ const struct config_key config_keys[] = {
      .min = 1,
      .allowed = "a list of name@host:port with names of listeners, separated by commas",
      .doc = "What clients are told of both kinds, by name. A listener that is not named here is told as it is bound."},
+    {.name = "http.listen",
+     .type = CONFIG_ADDRESS,
+     FIELD(http_listen),
+     .example = "127.0.0.1:9404",
+     .min = 0,
+     .doc = "Where GET /metrics tells what this node counts, and how far the consumer groups that it coordinates\n"
+            "are behind, in Prometheus' text format. If not set: nowhere. Port 0 takes any free one."},
     {.name = "connections.max",
      .type = CONFIG_NUMBER,
      FIELD(connections_max),

@@ -32,7 +32,7 @@ static_assert(sizeof(((struct conn_listener_params *)NULL)->name) == sizeof(((st
                   sizeof(((struct conn_listener_params *)NULL)->address) ==
                       sizeof(((struct control_listener *)NULL)->address),
               "copied whole");
-static_assert((METADATA_LISTENERS_MAX + 1) * (ENV_ADDRESS_MAX + 34) <= ADDRESSES_MAX_BYTES, "they fit");
+static_assert((METADATA_LISTENERS_MAX + 2) * (ENV_ADDRESS_MAX + 34) <= ADDRESSES_MAX_BYTES, "they fit");
 
 struct program {
     struct config config;
@@ -105,6 +105,7 @@ static void fill_params(struct program *p)
             memcpy(to->advertised, advertised, strlen(advertised) + 1);
         }
     }
+    n->http_listen = c->http_listen;
     /* Both limits count the same bytes; peers have the last quarter for themselves, or two full nodes would wait for
      * each other. */
     n->memory_max_bytes = c->memory_max_bytes / 4 * 3;
@@ -161,6 +162,9 @@ static size_t addresses_format(const struct program *p, const char *between, con
     for (uint32_t i = 0; i < p->params.n_listeners; i++) {
         n += (size_t)snprintf(out + n, size - n, "%s%s%s%s", separator, p->params.listeners[i].name, between,
                               node_listener_address(p->node, i));
+    }
+    if (node_http_address(p->node)[0] != '\0') {
+        n += (size_t)snprintf(out + n, size - n, "%shttp%s%s", separator, between, node_http_address(p->node));
     }
     return n;
 }

@@ -1,8 +1,12 @@
 #include "node/node.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "node/http/http.h"
+#include "node/node_metrics.h"
 
 #define POOL_KEEP_MAX_BYTES (256u << 20) /* freed buffers kept for reuse */
 
@@ -12,6 +16,7 @@ struct node {
     struct conns *conns;
     struct control *control;
     struct service *service;
+    struct http *http; /* NULL: none was asked for */
     unsigned stopping; /* parts that have not come to their end */
     char addresses[METADATA_LISTENERS_MAX][ENV_ADDRESS_MAX];
     void (*closed)(void *data);
@@ -34,6 +39,11 @@ static int listen_all(struct node *n, const struct node_params *params, struct c
                  l->advertised[0] != '\0' ? l->advertised : n->addresses[i]);
     }
     control->n_listeners = params->n_listeners;
+    if (params->http_listen != NULL && params->http_listen[0] != '\0') {
+        struct http_params http = {
+            .env = n->env, .address = params->http_listen, .more = node_metrics, .more_data = n->conns};
+        return http_open(&http, &n->http, errmsg);
+    }
     return 0;
 }
 
@@ -83,11 +93,17 @@ int node_open(const struct node_params *params, struct node **out, char *errmsg)
     if (n->service == NULL) {
         env_fatal(n->env, "out of memory"); /* the shards run already */
     }
+    if (n->http != NULL && http_serve(n->http, n->service) != 0) {
+        env_fatal(n->env, "no memory, or no thread, for HTTP");
+    }
     conns_serve(n->conns, n->service);
     free(control_params);
     *out = n;
     return 0;
 err_after_conns:
+    if (n->http != NULL) {
+        http_abandon(n->http);
+    }
     conns_abandon(n->conns);
 err_after_pool:
     buf_pool_free(n->pool);
@@ -125,7 +141,10 @@ static void part_closed(void *data)
 static void handed_over(void *data)
 {
     struct node *n = data;
-    n->stopping = 2;
+    n->stopping = n->http == NULL ? 2 : 3;
+    if (n->http != NULL) {
+        http_close(n->http, part_closed, n);
+    }
     conns_close(n->conns, part_closed, n);
     service_end(n->service);
     control_close(n->control, part_closed, n);
@@ -141,6 +160,7 @@ void node_stop(struct node *n, uint32_t limit_ms, void (*closed)(void *data), vo
 
 void node_abandon(struct node *n)
 {
+    assert(n->http == NULL);
     service_abandon(n->service);
     conns_abandon(n->conns);
     control_abandon(n->control);
@@ -157,6 +177,11 @@ struct control *node_control(struct node *n)
 struct service *node_service(struct node *n)
 {
     return n->service;
+}
+
+const char *node_http_address(const struct node *n)
+{
+    return n->http == NULL ? "" : http_address(n->http);
 }
 
 const char *node_listener_address(const struct node *n, uint32_t i)

@@ -14,6 +14,7 @@ struct node_params {
     const char *version;
     struct conn_listener_params listeners[METADATA_LISTENERS_MAX]; /* where clients connect */
     uint32_t n_listeners;
+    const char *http_listen;   /* where metrics are told; NULL or empty: nowhere. Not in simulations */
     uint64_t memory_max_bytes; /* bytes received and held for clients and peers: beyond it client sockets are read no further */
     uint32_t connections_max;
     bool auto_create_topics;   /* Kafka's clients may have topics made by asking for them */
@@ -31,5 +32,6 @@ void node_abandon(struct node *n); /* the machine has died (simulation): free ev
 struct control *node_control(struct node *n);
 struct service *node_service(struct node *n);
 const char *node_listener_address(const struct node *n, uint32_t i); /* as bound */
+const char *node_http_address(const struct node *n);                 /* as bound; "": there is none */
 
 #endif

@@ -1,12 +1,15 @@
 #include "node/http/http.h"
 
-#include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <microhttpd.h>
 
@@ -16,14 +19,18 @@
 
 struct http {
     struct http_params params;
+    struct service *service; /* set before there is a daemon */
+    int fd;                  /* listens; the daemon's once there is one */
     struct MHD_Daemon *daemon;
     char address[ENV_ADDRESS_MAX];
     /* Requests that were given to the hub since the start, and STOPPING. Once that is set nothing is given any more: so
      * the hub knows how many it has to answer. Both threads. */
     _Atomic uint32_t accepted;
-    uint32_t answered; /* hub */
-    uint32_t awaited;  /* hub: answered at its end; only while closing */
+    /* hub */
+    uint32_t answered;
+    uint32_t awaited; /* answered at its end; only while closing */
     bool closing;
+    struct list collecting; /* struct http_collection */
     void (*closed)(void *data);
     void *closed_data;
 };
@@ -34,7 +41,15 @@ struct http_request {
     struct env_message message;
     struct http *http;
     struct MHD_Connection *connection;
+    struct metrics_text text; /* the answer */
+    bool complete;            /* false: there is none */
+};
+
+/* The hub's: what gathers an answer. It may outlive its request, where the node ends meanwhile. */
+struct http_collection {
     struct metrics metrics;
+    struct http_request *request; /* NULL: it was answered without */
+    struct list link;             /* http.collecting, while there is a request */
 };
 
 static const char text_not_found[] = "only /metrics is here\n";
@@ -43,10 +58,20 @@ static const char text_unavailable[] = "this node cannot answer now\n";
 
 /* ---- hub -------------------------------------------------------------------------------------------------------- */
 
-static void close_daemon(struct http *h)
+/* From here on the request is the other thread's again. */
+static void answer(struct http_request *r)
+{
+    r->http->answered++;
+    MHD_resume_connection(r->connection);
+}
+
+static void close_if_answered(struct http *h)
 {
     void (*closed)(void *data) = h->closed;
     void *closed_data = h->closed_data;
+    if (!h->closing || h->answered < h->awaited) {
+        return;
+    }
     MHD_stop_daemon(h->daemon); /* joins its thread, which waits for nothing of ours */
     free(h);
     closed(closed_data);
@@ -54,34 +79,52 @@ static void close_daemon(struct http *h)
 
 static void on_collected(struct metrics *m)
 {
-    struct http_request *r = container_of(m, struct http_request, metrics);
-    struct http *h = r->http;
-    MHD_resume_connection(r->connection); /* from here on the request is the other thread's again */
-    h->answered++;
-    if (h->closing && h->answered == h->awaited) {
-        close_daemon(h);
+    struct http_collection *c = container_of(m, struct http_collection, metrics);
+    struct http_request *r = c->request;
+    if (r == NULL) {
+        metrics_text_close(&m->text);
+    } else {
+        r->text = m->text;
+        r->complete = m->complete;
+        list_remove(&c->link);
+        answer(r);
     }
+    free(c);
 }
 
 static void on_message(struct env_message *message)
 {
     struct http_request *r = container_of(message, struct http_request, message);
-    r->metrics.service = r->http->params.service;
-    r->metrics.more = r->http->params.more;
-    r->metrics.more_data = r->http->params.more_data;
-    r->metrics.done = on_collected;
-    metrics_collect(&r->metrics);
+    struct http *h = r->http;
+    struct http_collection *c = h->closing ? NULL : calloc(1, sizeof *c);
+    if (c == NULL) {
+        answer(r);
+        close_if_answered(h);
+        return;
+    }
+    c->request = r;
+    list_push_back(&h->collecting, &c->link);
+    c->metrics.service = h->service;
+    c->metrics.more = h->params.more;
+    c->metrics.more_data = h->params.more_data;
+    c->metrics.done = on_collected;
+    metrics_collect(&c->metrics);
 }
 
 void http_close(struct http *h, void (*closed)(void *data), void *data)
 {
+    struct list *pos;
     h->closed = closed;
     h->closed_data = data;
     h->closing = true;
     h->awaited = atomic_fetch_or(&h->accepted, STOPPING);
-    if (h->answered == h->awaited) {
-        close_daemon(h);
+    while ((pos = list_pop_front(&h->collecting)) != NULL) {
+        struct http_collection *c = list_entry(pos, struct http_collection, link);
+        metrics_cancel(&c->metrics);
+        answer(c->request);
+        c->request = NULL;
     }
+    close_if_answered(h);
 }
 
 /* ---- the library's thread --------------------------------------------------------------------------------------- */
@@ -112,9 +155,9 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 
 static enum MHD_Result respond_metrics(struct http_request *r)
 {
-    struct metrics_text *t = &r->metrics.text;
+    struct metrics_text *t = &r->text;
     struct MHD_Response *response;
-    if (!r->metrics.complete) {
+    if (!r->complete) {
         return respond_text(r->connection, MHD_HTTP_SERVICE_UNAVAILABLE, text_unavailable);
     }
     response = MHD_create_response_from_buffer(t->size, t->data, MHD_RESPMEM_MUST_FREE);
@@ -166,7 +209,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 {
     struct http_request *r = *con_cls;
     if (r != NULL) {
-        metrics_text_close(&r->metrics.text);
+        metrics_text_close(&r->text);
         free(r);
         *con_cls = NULL;
     }
@@ -174,57 +217,95 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
 
-union any_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-/* "127.0.0.1:9404", "[::1]:9404", ":9404". */
-static int parse_address(const char *text, union any_address *out)
+static int listen_at(const struct addrinfo *at, int *out)
 {
+    int one = 1;
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 || bind(fd, at->ai_addr, at->ai_addrlen) != 0 ||
+        listen(fd, HTTP_CONNECTIONS_MAX) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return ERR_REFUSED;
+    }
+    *out = fd;
+    return 0;
+}
+
+/* Keeps the host as it was written, with the port as bound. */
+static void set_address(struct http *h, const char *asked)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound;
+    socklen_t size = sizeof bound;
+    memset(&bound, 0, sizeof bound);
+    int rv = getsockname(h->fd, &bound.any, &size);
+    assert(rv == 0);
+    (void)rv;
+    snprintf(h->address, sizeof h->address, "%.*s:%u", (int)(strrchr(asked, ':') - asked), asked,
+             ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port));
+}
+
+/* "127.0.0.1:9404", "[::1]:9404", "localhost:0". */
+static int resolve(const char *address, struct addrinfo **out)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     char host[ENV_ADDRESS_MAX];
-    const char *colon = strrchr(text, ':');
-    size_t length = colon == NULL ? 0 : (size_t)(colon - text);
-    char *end;
-    unsigned long port;
-
-    if (colon == NULL || colon[1] < '0' || colon[1] > '9' || length >= sizeof host) {
+    const char *colon = strrchr(address, ':');
+    size_t length = colon == NULL ? 0 : (size_t)(colon - address);
+    if (length == 0 || length >= sizeof host) {
         return ERR_INVALID;
     }
-    port = strtoul(colon + 1, &end, 10);
-    if (*end != '\0' || port > UINT16_MAX) {
-        return ERR_INVALID;
+    if (length > 2 && address[0] == '[' && colon[-1] == ']') {
+        address++;
+        length -= 2;
     }
-    memset(out, 0, sizeof *out);
-    if (length >= 2 && text[0] == '[' && text[length - 1] == ']') {
-        memcpy(host, text + 1, length - 2);
-        host[length - 2] = '\0';
-        out->v6.sin6_family = AF_INET6;
-        out->v6.sin6_port = htons((uint16_t)port);
-        return inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1 ? 0 : ERR_INVALID;
-    }
-    memcpy(host, text, length);
+    memcpy(host, address, length);
     host[length] = '\0';
-    out->v4.sin_family = AF_INET;
-    out->v4.sin_port = htons((uint16_t)port);
-    if (length == 0) {
-        return 0; /* INADDR_ANY */
-    }
-    return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &out->v4.sin_addr) == 1
-               ? 0
-               : ERR_INVALID;
+    return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : ERR_INVALID;
 }
 
-static void set_address(struct http *h)
+int http_open(const struct http_params *params, struct http **out, char *errmsg)
 {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    const char *colon = strrchr(h->params.address, ':');
-    snprintf(h->address, sizeof h->address, "%.*s:%u", (int)(colon - h->params.address), h->params.address,
-             info == NULL ? 0 : info->port);
+    struct addrinfo *at;
+    struct http *h;
+    int rv = resolve(params->address, &at);
+    if (rv != 0) {
+        snprintf(errmsg, ERRMSG_SIZE, "http.listen = %.150s: there is no such address", params->address);
+        return rv;
+    }
+    h = calloc(1, sizeof *h);
+    if (h == NULL) {
+        rv = ERR_NOMEM;
+        snprintf(errmsg, ERRMSG_SIZE, "%s", err_text(rv));
+        goto err;
+    }
+    h->params = *params;
+    list_init(&h->collecting);
+    rv = listen_at(at, &h->fd);
+    if (rv != 0) {
+        snprintf(errmsg, ERRMSG_SIZE, "http.listen = %.150s: %s", params->address, strerror(errno));
+        goto err_after_calloc;
+    }
+    set_address(h, params->address);
+    h->params.address = NULL;
+    freeaddrinfo(at);
+    *out = h;
+    return 0;
+err_after_calloc:
+    free(h);
+err:
+    freeaddrinfo(at);
+    return rv;
 }
 
-/* What the library says goes to the log, a line each; at most what a stranger's odd requests are worth. */
+/* What the library says goes to the log, a line each. */
 static void on_library_log(void *cls, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 static void on_library_log(void *cls, const char *format, va_list args)
 {
@@ -236,40 +317,24 @@ static void on_library_log(void *cls, const char *format, va_list args)
     log_event(h->params.env->logger, LOG_DEBUG, "http", "text=%s", log_quote(quoted, sizeof quoted, text));
 }
 
-int http_open(const struct http_params *params, struct http **out, char *errmsg)
+int http_serve(struct http *h, struct service *service)
 {
-    union any_address address;
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    struct http *h;
-    int rv = parse_address(params->address, &address);
-    if (rv != 0) {
-        snprintf(errmsg, ERRMSG_SIZE, "listen on %.100s: not host:port with a numeric host", params->address);
-        return rv;
-    }
-    h = calloc(1, sizeof *h);
-    if (h == NULL) {
-        snprintf(errmsg, ERRMSG_SIZE, "%s", err_text(ERR_NOMEM));
-        return ERR_NOMEM;
-    }
-    h->params = *params;
-    if (address.any.sa_family == AF_INET6) {
-        flags |= MHD_USE_IPv6;
-    }
-    errno = 0;
+    const unsigned flags =
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    h->service = service;
     h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, h,
-                                 MHD_OPTION_SOCK_ADDR, &address.any, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+                                 MHD_OPTION_LISTEN_SOCKET, h->fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
                                  MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
                                  HTTP_IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                                  (size_t)HTTP_CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
-    if (h->daemon == NULL) {
-        snprintf(errmsg, ERRMSG_SIZE, "listen on %.100s: %s", params->address,
-                 errno == 0 ? "not possible" : strerror(errno));
-        free(h);
-        return ERR_REFUSED;
-    }
-    set_address(h);
-    *out = h;
-    return 0;
+    return h->daemon == NULL ? ERR_NOMEM : 0;
+}
+
+void http_abandon(struct http *h)
+{
+    assert(h->daemon == NULL);
+    close(h->fd);
+    free(h);
 }
 
 const char *http_address(const struct http *h)

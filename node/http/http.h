@@ -24,10 +24,15 @@ struct http_params {
     void *more_data;
 };
 
-/* Errors with @errmsg: ERR_INVALID the address, ERR_REFUSED in use or not permitted, ERR_NOMEM. */
+/* Listen; nothing is answered yet, so that a busy port is known before anything else happens.
+ * Errors with @errmsg: ERR_INVALID the address, ERR_REFUSED in use or not permitted, ERR_NOMEM. */
 int http_open(const struct http_params *params, struct http **out, char *errmsg) MUST_USE;
+/* From here on requests are answered. Errors: ERR_NOMEM (or no thread). */
+int http_serve(struct http *h, struct service *service) MUST_USE;
+void http_abandon(struct http *h);              /* it was never served */
 const char *http_address(const struct http *h); /* as bound */
-/* No more requests; those under way are answered, then @closed runs, later or inside the call, and @h is gone. */
+/* It was served. No more requests; those under way are refused, and what they gather is dropped: it ends
+ * with the service. Then @closed runs, soon or inside the call, and @h is gone. */
 void http_close(struct http *h, void (*closed)(void *data), void *data);
 
 #endif

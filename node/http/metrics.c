@@ -137,7 +137,9 @@ static void render(struct metrics *m)
 static void on_lag(struct service_lag *lag)
 {
     struct metrics *m = container_of(lag, struct metrics, lag);
-    render(m);
+    if (!m->cancelled) {
+        render(m);
+    }
     service_lag_close(lag);
     m->done(m);
 }
@@ -146,6 +148,10 @@ static void part_done(struct metrics *m)
 {
     m->pending--;
     if (m->pending > 0) {
+        return;
+    }
+    if (m->cancelled) {
+        m->done(m);
         return;
     }
     m->ctx = (struct request_context){.principal = "metrics", .listener = "", .client = "metrics"};
@@ -170,4 +176,9 @@ void metrics_collect(struct metrics *m)
         shards_submit_to(set, i, &m->shards[i].stats.op);
     }
     part_done(m);
+}
+
+void metrics_cancel(struct metrics *m)
+{
+    m->cancelled = true;
 }

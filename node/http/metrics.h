@@ -27,6 +27,7 @@ struct metrics {
     struct metrics_text text;        /* the answer; the caller closes it */
     bool complete;                   /* false: no memory for any text */
     /* inside */
+    bool cancelled;
     struct request_context ctx;
     struct service_lag lag;
     uint32_t n;
@@ -36,6 +37,9 @@ struct metrics {
 
 /* @service, @more, @more_data and @done are set by the caller. */
 void metrics_collect(struct metrics *m);
+/* The node ends: no text is wanted any more, and from here on nothing of the node is looked at for it. @done will run.
+ */
+void metrics_cancel(struct metrics *m);
 
 /* ---- the tables: one row a number that something counts -------------------------------------------------------------
  */
