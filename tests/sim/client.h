@@ -43,6 +43,7 @@ extern const struct client_kind client_producer_idempotent;
 extern const struct client_kind client_producer_plain;
 extern const struct client_kind client_consumer;
 extern const struct client_kind client_admin;    /* makes the topics; and deletes one */
+extern const struct client_kind client_pedant;   /* producer epochs and retries, more often than anybody needs them */
 extern const struct client_kind client_prober;   /* asks leaders that were deposed */
 extern const struct client_kind client_verifier; /* reads everything once, strictly; fresh when it has done so */
 

@@ -204,6 +204,7 @@ static int send_fetch(struct consumer *c, struct fetch *fetch)
         parts[k].topic_id = (ProtobufCBinaryData){sizeof f->topic_id.bytes, f->topic_id.bytes};
         parts[k].partition = f->partition;
         parts[k].offset = f->reader.offset;
+        oracle_reader_asks(&f->reader);
         parts[k].max_bytes = c->verifier ? VERIFIER_BYTES : 1 + (uint32_t)client_random(c->net, c->w->fetch_max_bytes);
         pointers[k] = &parts[k];
     }

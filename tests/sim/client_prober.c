@@ -2,10 +2,12 @@
  * acknowledged a record, it asks the predecessor, which may not know yet that it was deposed: an answer that is behind what
  * the successor has acknowledged is a lie. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/record/record_builder.h"
 #include "tests/sim/client.h"
 
 #define TICK_MS 5
@@ -25,6 +27,12 @@ struct probe {
     unsigned before;   /* who led, and has not noticed */
     uint64_t wait_ns;
     int64_t told;      /* one past what @leader has acknowledged in this term; -1: nothing */
+    struct oracle_stream *stream; /* its record 0 is for @leader, its record 1 for @before; NULL: to be begun */
+    struct bytes {
+        uint8_t *data;
+        size_t size;
+    } batches[2];
+    bool under_way; /* one of them */
 };
 
 enum what { PRODUCE, FETCH, LIST };
@@ -36,6 +44,7 @@ struct question {
     enum what what;
     uint64_t term;
     struct oracle_stream *stream;
+    uint32_t seq;
     struct oracle_reader reader;
     int64_t known_before;
 };
@@ -47,6 +56,8 @@ struct prober {
     struct client_tick tick;
     struct probe probes[CLIENT_TOPICS_MAX][16];
     struct list questions;
+    int64_t spare_id; /* of a producer that has sent nothing; -1: none */
+    bool asking_id;
     uint8_t *scratch;
     uint8_t *value;
 };
@@ -58,6 +69,24 @@ static void question_free(struct question *q)
     free(q);
 }
 
+static void stream_end(struct probe *probe)
+{
+    for (int i = 0; i < 2; i++) {
+        free(probe->batches[i].data);
+        probe->batches[i].data = NULL;
+    }
+    probe->stream = NULL;
+}
+
+static void must_be_retriable(const struct question *q, uint32_t error)
+{
+    if (!err_retriable((int)error) && error != ERR_UNKNOWN_TOPIC) {
+        oracle_violation(q->probe->prober->w->oracle, "partition %u: a leader that was deposed says %s to %s %" PRId64,
+                         q->probe->partition, err_name((int)error), q->what == PRODUCE ? "sequence number" : "offset",
+                         q->what == PRODUCE ? (int64_t)q->seq : q->reader.offset);
+    }
+}
+
 static void take_produced(struct question *q, const struct frame *frame)
 {
     struct probe *probe = q->probe;
@@ -65,28 +94,27 @@ static void take_produced(struct question *q, const struct frame *frame)
     Cairn__Native__ProduceResponse *m =
         cairn__native__produce_response__unpack(NULL, frame->header.message_length, frame->message);
     const Cairn__Native__ProducePartitionResult *r;
+    bool current = q->stream == probe->stream;
 
     if (m == NULL || m->n_partitions != 1) {
         oracle_violation(o, "a produce answer that cannot be read");
     }
     r = m->partitions[0];
     if (r->error == 0) {
-        oracle_acked(o, q->stream, 0, 1, r->base_offset);
-        if (q->part == probe->part && q->term == probe->term) {
+        oracle_acked(o, q->stream, q->seq, 1, r->base_offset);
+        oracle_told(q->part, r->leader_epoch, r->base_offset + 1);
+        if (current && q->seq == 0) {
             probe->told = r->base_offset + 1;
+        } else if (current) {
+            stream_end(probe); /* it leads again */
         }
     } else if (r->error != ERR_UNKNOWN_OUTCOME) {
-        oracle_refused(o, q->stream, 0, 1);
+        oracle_refused(o, q->stream, q->seq, 1);
+        must_be_retriable(q, r->error);
+    } else if (current) {
+        stream_end(probe);
     }
     cairn__native__produce_response__free_unpacked(m, NULL);
-}
-
-static void must_be_retriable(const struct question *q, uint32_t error)
-{
-    if (!err_retriable((int)error) && error != ERR_UNKNOWN_TOPIC) {
-        oracle_violation(q->probe->prober->w->oracle, "partition %u: a leader that was deposed says %s of offset %lld",
-                         q->probe->partition, err_name((int)error), (long long)q->reader.offset);
-    }
 }
 
 static void take_fetched(struct question *q, const struct frame *frame)
@@ -103,6 +131,7 @@ static void take_fetched(struct question *q, const struct frame *frame)
     } else {
         const Cairn__Native__FetchPartitionResult *r = m->partitions[0];
         (void)oracle_fetched(o, &q->reader, r->leader_epoch, r->high_watermark, r->log_start_offset, frame->payload, r->size);
+        oracle_counts(o)->stale_answers += r->leader_epoch < q->term;
         oracle_counts(o)->probes_answered++;
     }
     cairn__native__fetch_response__free_unpacked(m, NULL);
@@ -130,6 +159,12 @@ static void on_answer(void *data, int status, const struct frame *frame)
 {
     struct question *q = data;
 
+    if (q->what == PRODUCE) {
+        q->probe->under_way = false;
+    }
+    if (q->what == PRODUCE && (status != 0 || frame->header.status != 0) && q->stream == q->probe->stream) {
+        stream_end(q->probe); /* what became of it is not known */
+    }
     if (status == 0 && frame->header.status == 0) {
         switch (q->what) {
         case PRODUCE:
@@ -162,58 +197,116 @@ static struct question *question_new(struct probe *probe, enum what what)
 static void sent(struct question *q, int rv)
 {
     if (rv != 0) {
+        q->probe->under_way &= q->what != PRODUCE;
         question_free(q);
     } else if (q->what != PRODUCE) {
         oracle_counts(q->probe->prober->w->oracle)->probes++;
     }
 }
 
-/* A record of its own each time, which is sent once. */
-static void produce(struct probe *probe)
+static void take_id(struct prober *p, const struct frame *frame)
+{
+    Cairn__Native__InitProducerIdResponse *m =
+        cairn__native__init_producer_id_response__unpack(NULL, frame->header.message_length, frame->message);
+    if (m == NULL) {
+        oracle_violation(p->w->oracle, "a producer id's answer that cannot be read");
+    }
+    p->spare_id = m->producer_id;
+    cairn__native__init_producer_id_response__free_unpacked(m, NULL);
+}
+
+static void on_id(void *data, int status, const struct frame *frame)
+{
+    struct prober *p = data;
+
+    p->asking_id = false;
+    if (status == 0 && frame->header.status == 0) {
+        take_id(p, frame);
+    }
+}
+
+static void ask_id(struct prober *p)
+{
+    Cairn__Native__InitProducerIdRequest m = CAIRN__NATIVE__INIT_PRODUCER_ID_REQUEST__INIT;
+    unsigned node = client_any_node(p->net);
+
+    m.producer_id = -1;
+    m.producer_epoch = -1;
+    p->asking_id = node != 0 && client_request(p->net, node, CALL_INIT_PRODUCER_ID, &m.base, NULL, 0, ANSWER_MS, on_id, p) == 0;
+}
+
+/* Two records, of which the second has a sequence number that only who knows the first can judge. */
+static bool stream_begin(struct probe *probe)
+{
+    struct prober *p = probe->prober;
+    struct record_batch_stamp stamp = RECORD_BATCH_PLAIN;
+
+    if (p->spare_id < 0) {
+        return false;
+    }
+    stamp.producer_id = p->spare_id;
+    stamp.producer_epoch = 0;
+    probe->stream = oracle_stream(p->w->oracle, probe->part, p->spare_id, 0);
+    p->spare_id = -1;
+    for (int i = 0; i < 2; i++) {
+        uint8_t *bytes;
+        (void)client_batch_build(p->w->oracle, probe->stream, 1, env_wall_ms(p->env), &stamp, p->value, p->scratch,
+                                 BATCH_BYTES_MAX, &bytes, &probe->batches[i].size);
+        probe->batches[i].data = malloc(probe->batches[i].size);
+        assert(probe->batches[i].data != NULL);
+        memcpy(probe->batches[i].data, bytes, probe->batches[i].size);
+    }
+    return true;
+}
+
+static void produce(struct probe *probe, unsigned node, uint32_t seq)
 {
     struct prober *p = probe->prober;
     Cairn__Native__ProduceRequest m = CAIRN__NATIVE__PRODUCE_REQUEST__INIT;
     Cairn__Native__ProducePartition part = CAIRN__NATIVE__PRODUCE_PARTITION__INIT;
     Cairn__Native__ProducePartition *parts[1] = {&part};
+    struct bytes *bytes = &probe->batches[seq];
     struct question *q;
-    uint8_t *bytes;
-    size_t size;
 
-    if (!client_connected(p->net, probe->leader)) {
+    if (probe->under_way || !client_connected(p->net, node)) {
         return;
     }
     q = question_new(probe, PRODUCE);
-    q->stream = oracle_stream(p->w->oracle, probe->part, -1, 0);
-    (void)client_batch_build(p->w->oracle, q->stream, 1, env_wall_ms(p->env), NULL, p->value, p->scratch, BATCH_BYTES_MAX,
-                             &bytes, &size);
+    q->stream = probe->stream;
+    q->seq = seq;
     part.topic_id = (ProtobufCBinaryData){sizeof probe->topic_id.bytes, probe->topic_id.bytes};
     part.partition = probe->partition;
-    part.size = (uint32_t)size;
+    part.size = (uint32_t)bytes->size;
     m.n_partitions = 1;
     m.partitions = parts;
     m.timeout_ms = ANSWER_MS;
-    oracle_attempted(p->w->oracle, q->stream, 0, 1);
-    sent(q, client_request(p->net, probe->leader, CALL_PRODUCE, &m.base, bytes, size, ANSWER_MS, on_answer, q));
+    oracle_attempted(p->w->oracle, q->stream, seq, 1);
+    probe->under_way = true;
+    sent(q, client_request(p->net, node, CALL_PRODUCE, &m.base, bytes->data, bytes->size, ANSWER_MS, on_answer, q));
 }
 
-/* What the successor has acknowledged is where this reader wants to go on. */
-static void fetch(struct probe *probe)
+static void fetch(struct probe *probe, unsigned node, int64_t offset)
 {
     Cairn__Native__FetchRequest m = CAIRN__NATIVE__FETCH_REQUEST__INIT;
     Cairn__Native__FetchPartition part = CAIRN__NATIVE__FETCH_PARTITION__INIT;
     Cairn__Native__FetchPartition *parts[1] = {&part};
-    struct question *q = question_new(probe, FETCH);
+    struct question *q;
 
+    if (!client_connected(probe->prober->net, node)) {
+        return;
+    }
+    q = question_new(probe, FETCH);
     oracle_reader_init(&q->reader, probe->part, false);
-    q->reader.offset = probe->told;
+    oracle_reader_asks(&q->reader);
+    q->reader.offset = offset;
     part.topic_id = (ProtobufCBinaryData){sizeof probe->topic_id.bytes, probe->topic_id.bytes};
     part.partition = probe->partition;
-    part.offset = probe->told;
+    part.offset = offset;
     part.max_bytes = 1;
     m.n_partitions = 1;
     m.partitions = parts;
     m.max_bytes = 1;
-    sent(q, client_request(probe->prober->net, probe->before, CALL_FETCH, &m.base, NULL, 0, ANSWER_MS, on_answer, q));
+    sent(q, client_request(probe->prober->net, node, CALL_FETCH, &m.base, NULL, 0, ANSWER_MS, on_answer, q));
 }
 
 static void list(struct probe *probe)
@@ -241,12 +334,14 @@ static void look(struct probe *probe, const struct client_topic *topic, unsigned
     uint64_t term = part == NULL ? 0 : oracle_succession(p->w->oracle, part, &leader, &before);
 
     if (probe->part != part) {
+        stream_end(probe);
         probe->part = part;
         probe->topic_id = topic->id;
         probe->partition = partition;
         probe->term = 0;
     }
     if (term != probe->term && term != 0) {
+        stream_end(probe);
         probe->term = term;
         probe->leader = leader;
         probe->before = before;
@@ -257,10 +352,16 @@ static void look(struct probe *probe, const struct client_topic *topic, unsigned
     }
     probe->wait_ns = now + AGAIN_MS * SIM_MS;
     if (probe->told < 0) {
-        produce(probe);
+        fetch(probe, probe->leader, 0); /* which may not be ready: then it knows less than its predecessor has told */
+        if (probe->stream != NULL || stream_begin(probe)) {
+            produce(probe, probe->leader, 0);
+        }
     } else if (client_connected(p->net, probe->before)) {
-        fetch(probe);
+        fetch(probe, probe->before, client_random(p->net, 4) == 0 ? 0 : probe->told);
         list(probe);
+        if (probe->stream != NULL) {
+            produce(probe, probe->before, 1);
+        }
     }
 }
 
@@ -276,6 +377,9 @@ static void tick(void *data)
     for (unsigned node = 1; node <= p->w->n_nodes; node++) {
         (void)client_connected(p->net, node); /* dialled before it is needed */
     }
+    if (p->spare_id < 0 && !p->asking_id) {
+        ask_id(p);
+    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */
@@ -288,6 +392,7 @@ static void *start(struct env *env, struct workload *w)
     p->env = env;
     p->w = w;
     p->net = client_net_new(env, w);
+    p->spare_id = -1;
     p->scratch = malloc(BATCH_BYTES_MAX);
     p->value = malloc(BATCH_BYTES_MAX);
     assert(p->scratch != NULL && p->value != NULL);
@@ -307,6 +412,11 @@ static void prober_abandon(void *client)
 
     while (!list_empty(&p->questions)) {
         question_free(list_entry(p->questions.next, struct question, link));
+    }
+    for (unsigned t = 0; t < CLIENT_TOPICS_MAX; t++) {
+        for (unsigned i = 0; i < 16; i++) {
+            stream_end(&p->probes[t][i]);
+        }
     }
     client_net_abandon(p->net);
     free(p->scratch);

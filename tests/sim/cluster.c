@@ -334,6 +334,7 @@ static void make_machines(struct cluster *c)
     struct cluster_machine *m = cluster_machine_add(c, "c0");
     m->kinds[m->n++] = &client_admin;
     m->kinds[m->n++] = &client_consumer;
+    m->kinds[m->n++] = &client_pedant;
     m = cluster_machine_add(c, "c1");
     m->kinds[m->n++] = &client_producer_idempotent;
     m->kinds[m->n++] = &client_producer_plain;

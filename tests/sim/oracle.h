@@ -38,6 +38,8 @@
     X(stale_answers)    /* of a leader older than one that had answered before */                                      \
     X(list_offsets)                                                                                                    \
     X(list_times)       /* ... of a time */                                                                            \
+    X(pedant_acks)      /* of the client that sends everything twice */                                               \
+    X(pedant_refused)   /* epochs that began in the middle */                                                          \
     X(probes)           /* questions to a leader whose successor had acknowledged something */                         \
     X(probes_answered)  /* ... without an error */                                                                     \
     X(topics_created)                                                                                                  \
@@ -131,12 +133,18 @@ struct oracle_reader {
     int64_t offset;         /* next */
     int64_t high_watermark; /* the highest told by the newest leader that answered */
     uint64_t leader_epoch;
+    uint64_t asked_epoch;   /* what anybody had been told when the question left */
+    int64_t asked_end;
     bool complete;          /* reads everything from 0: order and gaps are checked strictly */
     uint32_t *next;         /* with complete: per stream of the oracle, the sequence expected */
     uint32_t n_next;
 };
 void oracle_reader_init(struct oracle_reader *r, struct oracle_part *part, bool complete);
 void oracle_reader_close(struct oracle_reader *r);
+/* Its question leaves. */
+void oracle_reader_asks(struct oracle_reader *r);
+/* A leader has told somebody that @end is committed. */
+void oracle_told(struct oracle_part *part, uint64_t leader_epoch, int64_t end);
 /* A fetch's answer without error. Returns the bytes' number of batches. */
 uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t leader_epoch, int64_t high_watermark,
                         int64_t log_start, const uint8_t *bytes, size_t size);

@@ -129,6 +129,8 @@ struct oracle_part {
     int64_t n_slots;
     int64_t capacity;
     int64_t acked_end;
+    uint64_t told_epoch; /* of the newest leader that has told anything */
+    int64_t told_end;    /* the highest end of what is committed that anybody was told */
     UT_hash_handle hh;
 };
 

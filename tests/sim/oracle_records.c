@@ -419,6 +419,18 @@ void oracle_reader_close(struct oracle_reader *r)
     r->next = NULL;
 }
 
+void oracle_reader_asks(struct oracle_reader *r)
+{
+    r->asked_epoch = r->part->told_epoch;
+    r->asked_end = r->part->told_end;
+}
+
+void oracle_told(struct oracle_part *part, uint64_t leader_epoch, int64_t end)
+{
+    part->told_epoch = leader_epoch > part->told_epoch ? leader_epoch : part->told_epoch;
+    part->told_end = end > part->told_end ? end : part->told_end;
+}
+
 /* Every record exactly once and in order: what an idempotent producer has sent has no gap either. */
 static void follow_stream(struct oracle *o, struct oracle_reader *r, const struct oracle_stream *s, uint32_t seq,
                           int64_t offset)
@@ -494,6 +506,12 @@ uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t lead
         oracle_violation(o, "partition %u: the log starts at %" PRId64 ", nothing was to expire", p->key.partition, log_start);
     }
     check_committed(o, p, high_watermark, "high watermark told");
+    if (leader_epoch >= r->asked_epoch && high_watermark < r->asked_end) {
+        oracle_violation(o, "group %" PRIu64 " partition %u: epoch %" PRIu64 " tells the high watermark %" PRId64 ", before the "
+                         "question %" PRId64 " was told in epoch %" PRIu64, p->group, p->key.partition, leader_epoch,
+                         high_watermark, r->asked_end, r->asked_epoch);
+    }
+    oracle_told(p, leader_epoch, high_watermark);
     /* A leader that was deposed without knowing may be behind: all it has is committed, but it is an older leader's word. */
     if (leader_epoch < r->leader_epoch) {
         o->counts.stale_answers++;
