@@ -39,15 +39,10 @@ int bench_begin(struct cli *cli, const struct command *command, int argc, char *
                 bool create)
 {
     int operands;
-    int rv;
+    int rv = cli_parse(cli, command, argc, argv, a, &operands);
 
-    switch (args_parse(cli, command, argc, argv, a, &operands)) {
-    case ARGS_HELP:
-        return EXIT_OK;
-    case ARGS_ERROR:
-        return EXIT_USAGE;
-    case ARGS_OK:
-        break;
+    if (rv >= 0) {
+        return rv;
     }
     if (a->topic == NULL) {
         a->topic = BENCH_TOPIC;

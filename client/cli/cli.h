@@ -28,6 +28,14 @@ struct cli {
 extern const struct arg cli_args[];
 extern const struct command *const cli_commands[]; /* ends with NULL */
 
+/* Parse into @target; *operands: index of the first operand. -1: go on; else the exit code, all is said. */
+int cli_parse(struct cli *cli, const struct command *command, int argc, char **argv, void *target, int *operands);
+/* The same, take the one operand, which is a @what ("topic"; NULL: there is none to take), and connect. */
+int cli_begin(struct cli *cli, const struct command *command, int argc, char **argv, void *target, const char *what,
+              const char **operand);
+/* The number from @min to @max that @text says, an option's value. EXIT_OK or EXIT_USAGE, told. */
+int cli_number(const struct command *command, const char *option, const char *text, int64_t min, int64_t max,
+               int64_t *out);
 /* Connect. Prints what is wrong. EXIT_OK or the code to end with. */
 int cli_open(struct cli *cli);
 /* "cairn: <text>" to stderr; the exit code for @error. */

@@ -134,19 +134,9 @@ static int run_status(struct cli *cli, const struct command *command, int argc, 
 {
     struct cairn_cluster_status *status;
     struct cairn_error error;
-    int operands;
-    int rv;
+    int rv = cli_begin(cli, command, argc, argv, NULL, NULL, NULL);
 
-    switch (args_parse(cli, command, argc, argv, NULL, &operands)) {
-    case ARGS_HELP:
-        return EXIT_OK;
-    case ARGS_ERROR:
-        return EXIT_USAGE;
-    case ARGS_OK:
-        break;
-    }
-    rv = cli_open(cli);
-    if (rv != EXIT_OK) {
+    if (rv >= 0) {
         return rv;
     }
     if (cairn_admin_cluster_status(cli->client, cli->timeout_ms, &status, &error) != 0) {

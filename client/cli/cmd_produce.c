@@ -30,7 +30,8 @@ static const struct arg produce_table[] = {
     {"key-delimiter", 'K', ARG_TEXT, offsetof(struct produce_args, delimiter), "TEXT",
      "the line up to it is the key (no keys)"},
     {"partition", 'p', ARG_TEXT, offsetof(struct produce_args, partition), "N", "always this one (by key, or in turn)"},
-    {"compression", 'z', ARG_TEXT, offsetof(struct produce_args, compression), "none|gzip|snappy|lz4|zstd", "of batches (none)"},
+    {"compression", 'z', ARG_TEXT, offsetof(struct produce_args, compression), "none|gzip|snappy|lz4|zstd",
+     "of batches (none)"},
     {"delivery-timeout", 0, ARG_DURATION_MS, offsetof(struct produce_args, delivery_timeout_ms), "TIME",
      "then a record's outcome is unknown (30s)"},
     {"ack-log", 0, ARG_TEXT, offsetof(struct produce_args, ack_log), "FILE",
@@ -339,30 +340,22 @@ static int produce_end(struct produce *p, bool ok)
 static int run_produce(struct cli *cli, const struct command *command, int argc, char **argv)
 {
     struct produce_args a = {0};
-    struct produce p = {.cli = cli, .args = &a, .partition = CAIRN_PARTITION_ANY};
+    struct produce p = {.cli = cli, .args = &a};
+    int64_t partition = CAIRN_PARTITION_ANY;
     int operands;
     bool ok;
-    int rv;
+    int rv = cli_parse(cli, command, argc, argv, &a, &operands);
 
-    switch (args_parse(cli, command, argc, argv, &a, &operands)) {
-    case ARGS_HELP:
-        return EXIT_OK;
-    case ARGS_ERROR:
-        return EXIT_USAGE;
-    case ARGS_OK:
-        break;
+    if (rv >= 0) {
+        return rv;
     }
     if (a.topic == NULL) {
         return cli_usage(command, "which topic? --topic is missing");
     }
-    if (a.partition != NULL) {
-        char *end;
-        long n = strtol(a.partition, &end, 10);
-        if (*end != '\0' || end == a.partition || n < 0 || n > INT32_MAX) {
-            return cli_usage(command, "--partition: \"%s\" is not a number", a.partition);
-        }
-        p.partition = (int32_t)n;
+    if (a.partition != NULL && cli_number(command, "partition", a.partition, 0, INT32_MAX, &partition) != EXIT_OK) {
+        return EXIT_USAGE;
     }
+    p.partition = (int32_t)partition;
     p.delimiter_size = a.delimiter != NULL ? strlen(a.delimiter) : 0;
     rv = produce_open(&p, command);
     if (rv != EXIT_OK) {

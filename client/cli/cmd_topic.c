@@ -6,30 +6,6 @@
 #include "client/cli/cli.h"
 #include "client/cli/commands.h"
 
-/* Parse, take the one operand (or none), connect. -1: go on; else the exit code. */
-static int begin(struct cli *cli, const struct command *command, int argc, char **argv, void *target, const char **name)
-{
-    int operands;
-    int rv;
-
-    switch (args_parse(cli, command, argc, argv, target, &operands)) {
-    case ARGS_HELP:
-        return EXIT_OK;
-    case ARGS_ERROR:
-        return EXIT_USAGE;
-    case ARGS_OK:
-        break;
-    }
-    if (name != NULL) {
-        if (operands != argc - 1) {
-            return cli_usage(command, operands == argc ? "which topic? NAME is missing" : "one topic at a time");
-        }
-        *name = argv[operands];
-    }
-    rv = cli_open(cli);
-    return rv == EXIT_OK ? -1 : rv;
-}
-
 struct create_args {
     uint32_t partitions;
     uint32_t replication;
@@ -71,7 +47,7 @@ static int run_create(struct cli *cli, const struct command *command, int argc, 
     char names[ARG_LIST_MAX][64];
     struct cairn_topic_spec spec = {.configs = settings};
     struct cairn_error error;
-    int rv = begin(cli, command, argc, argv, &a, &spec.name);
+    int rv = cli_begin(cli, command, argc, argv, &a, "topic", &spec.name);
 
     if (rv >= 0) {
         return rv;
@@ -122,7 +98,7 @@ static int run_list(struct cli *cli, const struct command *command, int argc, ch
     struct cairn_topic_list *list;
     struct cairn_error error;
     struct table *t;
-    int rv = begin(cli, command, argc, argv, NULL, NULL);
+    int rv = cli_begin(cli, command, argc, argv, NULL, NULL, NULL);
 
     if (rv >= 0) {
         return rv;
@@ -245,7 +221,7 @@ static int run_describe(struct cli *cli, const struct command *command, int argc
     struct cairn_offsets *offsets = NULL;
     struct cairn_error error;
     const char *name = NULL;
-    int rv = begin(cli, command, argc, argv, &a, &name);
+    int rv = cli_begin(cli, command, argc, argv, &a, "topic", &name);
 
     if (rv >= 0) {
         return rv;
@@ -276,7 +252,7 @@ static int run_delete(struct cli *cli, const struct command *command, int argc, 
 {
     struct cairn_error error;
     const char *name = NULL;
-    int rv = begin(cli, command, argc, argv, NULL, &name);
+    int rv = cli_begin(cli, command, argc, argv, NULL, "topic", &name);
 
     if (rv >= 0) {
         return rv;

@@ -26,11 +26,65 @@ const struct command *const cli_commands[] = {
     &command_topic_delete,
     &command_produce,
     &command_consume,
+    &command_group_list,
+    &command_group_describe,
+    &command_group_lag,
+    &command_group_reset_offsets,
+    &command_group_delete,
     &command_bench_produce,
     &command_bench_consume,
     &command_bench_latency,
     NULL,
 };
+
+int cli_parse(struct cli *cli, const struct command *command, int argc, char **argv, void *target, int *operands)
+{
+    switch (args_parse(cli, command, argc, argv, target, operands)) {
+    case ARGS_HELP:
+        return EXIT_OK;
+    case ARGS_ERROR:
+        return EXIT_USAGE;
+    case ARGS_OK:
+        break;
+    }
+    return -1;
+}
+
+int cli_begin(struct cli *cli, const struct command *command, int argc, char **argv, void *target, const char *what,
+              const char **operand)
+{
+    int operands;
+    int rv = cli_parse(cli, command, argc, argv, target, &operands);
+
+    if (rv >= 0) {
+        return rv;
+    }
+    if (what != NULL) {
+        if (operands == argc) {
+            return cli_usage(command, "which %s? NAME is missing", what);
+        }
+        if (operands != argc - 1) {
+            return cli_usage(command, "one %s at a time", what);
+        }
+        *operand = argv[operands];
+    }
+    rv = cli_open(cli);
+    return rv == EXIT_OK ? -1 : rv;
+}
+
+int cli_number(const struct command *command, const char *option, const char *text, int64_t min, int64_t max,
+               int64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (*end != '\0' || end == text || errno != 0 || *out < min || *out > max) {
+        return cli_usage(command, "--%s: \"%s\" is not allowed, only a number from %lld to %lld", option, text,
+                         (long long)min, (long long)max);
+    }
+    return EXIT_OK;
+}
 
 int cli_open(struct cli *cli)
 {
@@ -100,7 +154,7 @@ static void help(void)
 {
     printf("cairn %s: talk to a Cairn cluster\n\nUsage: cairn COMMAND [options]\n\n", cairn_version());
     for (const struct command *const *c = cli_commands; *c != NULL; c++) {
-        printf("  %-18s %s\n", (*c)->name, (*c)->summary);
+        printf("  %-20s %s\n", (*c)->name, (*c)->summary);
     }
     printf("\n`cairn COMMAND --help` tells the options of each, with examples.\n\n"
            "Everywhere: --bootstrap HOST:PORT[,..] (or CAIRN_BOOTSTRAP; default %s), --json, --timeout TIME.\n"

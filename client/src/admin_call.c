@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/src/admin.h"
+#include "proto/native/native.pb-c.h"
 
 static void call_done(struct core_call *call, int status, const struct frame *frame)
 {
@@ -32,10 +33,19 @@ static void task_start(struct core *core, void *arg)
         uv_sem_post(&a->done);
         return;
     }
+    if (a->group != NULL && !call_for_group(call, a->group, 0)) {
+        call_cancel(call);
+        a->status = ERR_NOMEM;
+        snprintf(a->text, sizeof a->text, "%s", err_text(ERR_NOMEM));
+        uv_sem_post(&a->done);
+        return;
+    }
     call->repeatable = a->repeatable;
+    call->patient = a->patient;
     call->topic_final = true;
     if (a->target != 0 && meta_node_get(core, a->target, a->target_address) != NULL) {
         call->target = a->target;
+        call->pinned = a->pinned;
     }
 }
 
@@ -57,6 +67,23 @@ int admin_run(struct admin_call *a, const char *what, struct cairn_error *error)
     return a->status == 0 ? 0 : error_set(error, a->status, "%.80s: %.160s", what, a->text);
 }
 
+int admin_run_packed(struct admin_call *a, const ProtobufCMessage *m, const char *what, struct cairn_error *error)
+{
+    size_t size = protobuf_c_message_get_packed_size(m);
+    uint8_t *message = malloc(size + 1);
+    int rv;
+
+    if (message == NULL) {
+        return error_set(error, ERR_NOMEM, "%s: out of memory", what);
+    }
+    protobuf_c_message_pack(m, message);
+    a->message = message;
+    a->message_size = size;
+    rv = admin_run(a, what, error);
+    free(message);
+    return rv;
+}
+
 void admin_release(struct admin_call *a)
 {
     buf_release(a->buf);
@@ -75,7 +102,7 @@ void *admin_memory_take(struct admin_memory *m, size_t size)
 {
     void *p = m->base + m->used;
 
-    size = (size + 15) & ~(size_t)15;
+    size = ADMIN_ROUND(size);
     assert(size <= m->size - m->used);
     m->used += size;
     return p;

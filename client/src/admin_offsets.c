@@ -74,7 +74,14 @@ static int leader_ask(struct cairn_client *client, const char *name, int32_t par
     return rv == 0 ? 0 : error_set(error, rv, "%s: %s", what, err_text(rv));
 }
 
-static int offsets_read(const struct admin_call *a, struct cairn_offsets *offsets)
+/* The offsets of some times of a partition. */
+struct times {
+    int64_t timestamps_ms[2]; /* or CAIRN_OFFSET_EARLIEST, CAIRN_OFFSET_LATEST */
+    size_t count;
+    int64_t offsets[2]; /* out; -1: nothing at or after that time */
+};
+
+static int offsets_read(const struct admin_call *a, struct times *t)
 {
     Cairn__Native__ListOffsetsResponse *answer =
         cairn__native__list_offsets_response__unpack(NULL, a->answer_size, a->answer);
@@ -83,11 +90,11 @@ static int offsets_read(const struct admin_call *a, struct cairn_offsets *offset
     if (answer == NULL) {
         return rv;
     }
-    if (answer->n_partitions == 2) {
-        rv = (int)(answer->partitions[0]->error != 0 ? answer->partitions[0]->error : answer->partitions[1]->error);
-        if (rv == 0) {
-            offsets->log_start = answer->partitions[0]->offset;
-            offsets->high_watermark = answer->partitions[1]->offset;
+    if (answer->n_partitions == t->count) {
+        rv = 0;
+        for (size_t i = 0; i < t->count; i++) {
+            rv = answer->partitions[i]->error != 0 ? (int)answer->partitions[i]->error : rv;
+            t->offsets[i] = answer->partitions[i]->offset;
         }
     }
     cairn__native__list_offsets_response__free_unpacked(answer, NULL);
@@ -95,7 +102,7 @@ static int offsets_read(const struct admin_call *a, struct cairn_offsets *offset
 }
 
 static int offsets_ask(struct cairn_client *client, const struct leader *leader, int32_t partition, uint32_t timeout_ms,
-                       const char *what, struct cairn_offsets *offsets, struct cairn_error *error)
+                       const char *what, struct times *t, struct cairn_error *error)
 {
     struct admin_call a = {.client = client,
                            .call = CALL_LIST_OFFSETS,
@@ -106,23 +113,20 @@ static int offsets_ask(struct cairn_client *client, const struct leader *leader,
     Cairn__Native__ListOffsetsRequest m = CAIRN__NATIVE__LIST_OFFSETS_REQUEST__INIT;
     Cairn__Native__ListOffsetsPartition items[2];
     Cairn__Native__ListOffsetsPartition *pointers[2] = {&items[0], &items[1]};
-    uint8_t message[160];
     int rv;
 
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < t->count; i++) {
         cairn__native__list_offsets_partition__init(&items[i]);
         items[i].topic_id.data = (uint8_t *)(uintptr_t)leader->topic_id;
         items[i].topic_id.len = sizeof leader->topic_id;
         items[i].partition = (uint32_t)partition;
-        items[i].timestamp_ms = i == 0 ? CAIRN_OFFSET_EARLIEST : CAIRN_OFFSET_LATEST;
+        items[i].timestamp_ms = t->timestamps_ms[i];
     }
-    m.n_partitions = 2;
+    m.n_partitions = t->count;
     m.partitions = pointers;
-    a.message = message;
-    a.message_size = cairn__native__list_offsets_request__pack(&m, message);
-    rv = admin_run(&a, what, error);
+    rv = admin_run_packed(&a, &m.base, what, error);
     if (rv == 0) {
-        rv = offsets_read(&a, offsets);
+        rv = offsets_read(&a, t);
         admin_release(&a);
         if (rv != 0) {
             error_set(error, rv, "%s: %s", what, err_text(rv));
@@ -131,8 +135,8 @@ static int offsets_ask(struct cairn_client *client, const struct leader *leader,
     return rv;
 }
 
-int cairn_admin_offsets(struct cairn_client *client, const char *name, int32_t partition, uint32_t timeout_ms,
-                        struct cairn_offsets *offsets, struct cairn_error *error)
+static int times_run(struct cairn_client *client, const char *name, int32_t partition, uint32_t timeout_ms,
+                     struct times *t, struct cairn_error *error)
 {
     uint64_t deadline_ns = driver_now_ns() + timeout_ms * NS_PER_MS;
     char what[160];
@@ -152,11 +156,40 @@ int cairn_admin_offsets(struct cairn_client *client, const char *name, int32_t p
             return rv;
         }
         if (leader.node != 0) {
-            rv = offsets_ask(client, &leader, partition, left_ms, what, offsets, error);
+            rv = offsets_ask(client, &leader, partition, left_ms, what, t, error);
             if (rv == 0 || !err_retriable(rv) || rv == ERR_TIMEOUT) {
                 return rv;
             }
         }
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000}, NULL);
     }
+}
+
+int cairn_admin_offsets(struct cairn_client *client, const char *name, int32_t partition, uint32_t timeout_ms,
+                        struct cairn_offsets *offsets, struct cairn_error *error)
+{
+    struct times t = {.timestamps_ms = {CAIRN_OFFSET_EARLIEST, CAIRN_OFFSET_LATEST}, .count = 2};
+    int rv = times_run(client, name, partition, timeout_ms, &t, error);
+
+    if (rv == 0) {
+        offsets->log_start = t.offsets[0];
+        offsets->high_watermark = t.offsets[1];
+    }
+    return rv;
+}
+
+int cairn_admin_offset_at(struct cairn_client *client, const char *name, int32_t partition, int64_t timestamp_ms,
+                          uint32_t timeout_ms, int64_t *offset, struct cairn_error *error)
+{
+    struct times t = {.timestamps_ms = {timestamp_ms}, .count = 1};
+    int rv;
+
+    if (timestamp_ms < 0) {
+        return error_set(error, ERR_INVALID, "offset at a time: %lld is none", (long long)timestamp_ms);
+    }
+    rv = times_run(client, name, partition, timeout_ms, &t, error);
+    if (rv == 0) {
+        *offset = t.offsets[0];
+    }
+    return rv;
 }

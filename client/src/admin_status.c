@@ -4,17 +4,15 @@
 #include "client/src/admin.h"
 #include "proto/native/native.pb-c.h"
 
-#define ROUND(size) (((size) + 15) & ~(size_t)15)
-
 static size_t status_size(const Cairn__Native__ClusterStatusResponse *in)
 {
-    size_t size = ROUND(sizeof(struct cairn_cluster_status)) + ROUND(strlen(in->node_version) + 1) +
-                  ROUND(in->n_metadata_voters * sizeof(uint32_t)) +
-                  ROUND(in->n_nodes * sizeof(struct cairn_node_info)) +
-                  ROUND(in->n_shards * sizeof(struct cairn_shard_status));
+    size_t size = ADMIN_ROUND(sizeof(struct cairn_cluster_status)) + ADMIN_ROUND(strlen(in->node_version) + 1) +
+                  ADMIN_ROUND(in->n_metadata_voters * sizeof(uint32_t)) +
+                  ADMIN_ROUND(in->n_nodes * sizeof(struct cairn_node_info)) +
+                  ADMIN_ROUND(in->n_shards * sizeof(struct cairn_shard_status));
 
     for (size_t i = 0; i < in->n_nodes; i++) {
-        size += ROUND(strlen(in->nodes[i]->address) + 1) + ROUND(strlen(in->nodes[i]->rack) + 1);
+        size += ADMIN_ROUND(strlen(in->nodes[i]->address) + 1) + ADMIN_ROUND(strlen(in->nodes[i]->rack) + 1);
     }
     return size;
 }

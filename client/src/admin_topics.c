@@ -5,31 +5,6 @@
 #include "client/src/admin.h"
 #include "proto/native/native.pb-c.h"
 
-#define ROUND(size) (((size) + 15) & ~(size_t)15)
-
-static char *borrow(const char *text)
-{
-    return (char *)(uintptr_t)text; /* protobuf-c packs from char *, and only reads */
-}
-
-/* Pack @m and make the call. */
-static int run_packed(struct admin_call *a, const ProtobufCMessage *m, const char *what, struct cairn_error *error)
-{
-    size_t size = protobuf_c_message_get_packed_size(m);
-    uint8_t *message = malloc(size + 1);
-    int rv;
-
-    if (message == NULL) {
-        return error_set(error, ERR_NOMEM, "%s: out of memory", what);
-    }
-    protobuf_c_message_pack(m, message);
-    a->message = message;
-    a->message_size = size;
-    rv = admin_run(a, what, error);
-    free(message);
-    return rv;
-}
-
 int cairn_admin_create_topic(struct cairn_client *client, const struct cairn_topic_spec *spec, uint32_t timeout_ms,
                              struct cairn_error *error)
 {
@@ -52,11 +27,11 @@ int cairn_admin_create_topic(struct cairn_client *client, const struct cairn_top
     }
     for (size_t i = 0; i < spec->config_count; i++) {
         cairn__native__key_value__init(&items[i]);
-        items[i].key = borrow(spec->configs[i].name);
-        items[i].value = borrow(spec->configs[i].value);
+        items[i].key = admin_borrow(spec->configs[i].name);
+        items[i].value = admin_borrow(spec->configs[i].value);
         pointers[i] = &items[i];
     }
-    m.name = borrow(spec->name);
+    m.name = admin_borrow(spec->name);
     m.partitions = spec->partitions;
     m.replication = spec->replication;
     m.n_configs = spec->config_count;
@@ -64,7 +39,7 @@ int cairn_admin_create_topic(struct cairn_client *client, const struct cairn_top
     m.timeout_ms = timeout_ms;
     m.validate_only = spec->validate_only;
     a.repeatable = spec->validate_only;
-    rv = run_packed(&a, &m.base, what, error);
+    rv = admin_run_packed(&a, &m.base, what, error);
     admin_release(&a);
 out:
     free(items);
@@ -81,9 +56,9 @@ int cairn_admin_delete_topic(struct cairn_client *client, const char *name, uint
     int rv;
 
     snprintf(what, sizeof what, "delete topic %.100s", name);
-    m.name = borrow(name);
+    m.name = admin_borrow(name);
     m.timeout_ms = timeout_ms;
-    rv = run_packed(&a, &m.base, what, error);
+    rv = admin_run_packed(&a, &m.base, what, error);
     admin_release(&a);
     return rv;
 }
@@ -97,15 +72,15 @@ static void id_copy(uint8_t out[CAIRN_ID_SIZE], const ProtobufCBinaryData *id)
 
 static size_t topic_info_size(const Cairn__Native__TopicInfo *t)
 {
-    size_t size = ROUND(sizeof(struct cairn_topic_info)) + ROUND(strlen(t->name) + 1) +
-                  ROUND(t->n_partitions * sizeof(struct cairn_partition_info)) +
-                  ROUND(t->n_configs * sizeof(struct cairn_setting));
+    size_t size = ADMIN_ROUND(sizeof(struct cairn_topic_info)) + ADMIN_ROUND(strlen(t->name) + 1) +
+                  ADMIN_ROUND(t->n_partitions * sizeof(struct cairn_partition_info)) +
+                  ADMIN_ROUND(t->n_configs * sizeof(struct cairn_setting));
 
     for (size_t i = 0; i < t->n_partitions; i++) {
-        size += ROUND(t->partitions[i]->n_replicas * sizeof(uint32_t));
+        size += ADMIN_ROUND(t->partitions[i]->n_replicas * sizeof(uint32_t));
     }
     for (size_t i = 0; i < t->n_configs; i++) {
-        size += ROUND(strlen(t->configs[i]->key) + 1) + ROUND(strlen(t->configs[i]->value) + 1);
+        size += ADMIN_ROUND(strlen(t->configs[i]->key) + 1) + ADMIN_ROUND(strlen(t->configs[i]->value) + 1);
     }
     return size;
 }
@@ -161,8 +136,8 @@ int cairn_admin_describe_topic(struct cairn_client *client, const char *name, ui
     int rv;
 
     snprintf(what, sizeof what, "describe topic %.100s", name);
-    m.name = borrow(name);
-    rv = run_packed(&a, &m.base, what, error);
+    m.name = admin_borrow(name);
+    rv = admin_run_packed(&a, &m.base, what, error);
     if (rv != 0) {
         return rv;
     }
@@ -184,13 +159,14 @@ int cairn_admin_describe_topic(struct cairn_client *client, const char *name, ui
 
 static struct cairn_topic_list *topic_list_build(const Cairn__Native__ListTopicsResponse *answer)
 {
-    size_t size = ROUND(sizeof(struct cairn_topic_list)) + ROUND(answer->n_topics * sizeof(struct cairn_topic_info));
+    size_t size =
+        ADMIN_ROUND(sizeof(struct cairn_topic_list)) + ADMIN_ROUND(answer->n_topics * sizeof(struct cairn_topic_info));
     struct admin_memory m;
     struct cairn_topic_list *list;
     struct cairn_topic_info *topics;
 
     for (size_t i = 0; i < answer->n_topics; i++) {
-        size += ROUND(strlen(answer->topics[i]->name) + 1);
+        size += ADMIN_ROUND(strlen(answer->topics[i]->name) + 1);
     }
     if (!admin_memory_init(&m, size)) {
         return NULL;
@@ -218,7 +194,7 @@ int cairn_admin_list_topics(struct cairn_client *client, uint32_t timeout_ms, st
     Cairn__Native__ListTopicsResponse *answer;
     int rv;
 
-    rv = run_packed(&a, &m.base, "list topics", error);
+    rv = admin_run_packed(&a, &m.base, "list topics", error);
     if (rv != 0) {
         return rv;
     }

@@ -114,6 +114,10 @@ CAIRN_API int cairn_admin_list_topics(struct cairn_client *client, uint32_t time
                                       struct cairn_error *error);
 CAIRN_API int cairn_admin_offsets(struct cairn_client *client, const char *name, int32_t partition, uint32_t timeout_ms,
                                   struct cairn_offsets *offsets, struct cairn_error *error);
+/* The first record whose time is @timestamp_ms (since 1970) or later; -1: none is. */
+CAIRN_API int cairn_admin_offset_at(struct cairn_client *client, const char *name, int32_t partition,
+                                    int64_t timestamp_ms, uint32_t timeout_ms, int64_t *offset,
+                                    struct cairn_error *error);
 CAIRN_API int cairn_admin_cluster_status(struct cairn_client *client, uint32_t timeout_ms,
                                          struct cairn_cluster_status **status, struct cairn_error *error);
 

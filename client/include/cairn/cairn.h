@@ -7,6 +7,7 @@
 #include <cairn/consumer.h>
 #include <cairn/error.h>
 #include <cairn/group.h>
+#include <cairn/group_admin.h>
 #include <cairn/options.h>
 #include <cairn/producer.h>
 

@@ -70,6 +70,14 @@ static void call_end(struct core_call *c, int status, const struct frame *frame)
     call_free(c);
 }
 
+/* Whom it was sent to is of no use. */
+static void call_untarget(struct core_call *c)
+{
+    if (!c->pinned) {
+        c->target = 0;
+    }
+}
+
 static void call_again(struct core_call *c)
 {
     c->retry_ns = c->core->now_ns + core_backoff_ns(c->core, c->attempts, CALL_RETRY_MIN_MS, CALL_RETRY_MAX_MS);
@@ -142,7 +150,7 @@ static void call_answer(struct request *r, int status, const struct frame *frame
     c->attempts++;
     if (frame == NULL) { /* lost: it may have been carried out */
         c->ambiguous = c->ambiguous || !c->finding;
-        c->target = 0;
+        call_untarget(c);
         c->last_error = status;
         snprintf(c->text, sizeof c->text, "the connection was lost: %s", err_text(status));
         if (!c->repeatable && !c->finding) {
@@ -166,7 +174,7 @@ static void call_answer(struct request *r, int status, const struct frame *frame
         core_wake_at(c->core, 0);
         return;
     }
-    c->target = 0;
+    call_untarget(c);
     if (!c->finding && (status == ERR_UNKNOWN_OUTCOME || status == ERR_TIMEOUT)) {
         c->ambiguous = true;
         if (!c->repeatable) {
@@ -206,7 +214,7 @@ static void call_attempt(struct core_call *c)
     if (node != NULL) {
         conn = meta_conn(core, node, LANE_MAIN);
         if (conn == NULL && node->connect_failures[LANE_MAIN] > 0) {
-            c->target = 0; /* the hint leads nowhere */
+            call_untarget(c); /* the hint leads nowhere */
         }
     }
     if (conn == NULL && c->target == 0) {
@@ -257,7 +265,7 @@ static void call_turn(struct core_call *c)
         c->request->conn->suspect = c->request->conn->suspect || !c->request->patient;
         request_abandon(c->request);
         c->request = NULL;
-        c->target = 0;
+        call_untarget(c);
     }
     if (c->request == NULL && core->now_ns >= c->retry_ns) {
         call_attempt(c);

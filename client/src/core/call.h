@@ -17,6 +17,7 @@ struct core_call {
     bool topic_final; /* "no such topic" is an answer, not something to wait for */
     bool patient; /* the answer may be parked: silence is no trouble, after CALL_PARKED_TIMEOUT_MS it is sent again */
     char *group;  /* for this consumer group's coordinator, which is asked for first; NULL: for any node */
+    bool pinned;  /* only @target will do */
     bool finding; /* the request under way asks who that is */
     uint32_t target; /* node to ask, 0: any, or not known. After the answer: who gave it */
     unsigned attempts;

@@ -262,8 +262,8 @@ static void partition_missing(struct consumer_partition *p)
     meta_refresh(core);
 }
 
-/* The topic was deleted and another one of its name made: an offset in the old one says nothing about the new one, it is out
- * of range. */
+/* The topic was deleted and another one of its name made: an offset in the old one says nothing about the new one, it
+ * is out of range. */
 static void partition_renew(struct consumer *c, struct consumer_partition *p)
 {
     static const int64_t starts[] = {[POLICY_EARLIEST] = CONSUMER_EARLIEST, [POLICY_LATEST] = CONSUMER_LATEST};

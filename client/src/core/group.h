@@ -143,7 +143,7 @@ struct group {
     struct group_offsets *automatic; /* the automatic commit under way */
     uint64_t auto_commit_ns;         /* the next one */
     /* Shared. */
-    struct core_call *leave;   /* under way */
+    struct core_call *leave; /* under way */
     struct group_event event;
     bool polling;     /* the program is in its poll */
     uint64_t poll_ns; /* when it last was */
@@ -165,7 +165,8 @@ void group_follow(struct group *g);
 /* Core, locked. Replaces the subscription. Errors: ERR_INVALID (a name; too many), ERR_NOMEM. */
 int group_subscribe(struct group *g, const char *const *topics, size_t count) MUST_USE;
 /* Core, locked. The end of the membership, told to the coordinator (but by a static member, whose place is kept): done
- * when group_left(), which is the program's side. What is assigned must have been given up before: the caller drops it. */
+ * when group_left(), which is the program's side. What is assigned must have been given up before: the caller drops it.
+ */
 void group_leave(struct group *g);
 bool group_left(const struct group *g);
 

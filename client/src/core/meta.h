@@ -35,9 +35,9 @@ struct meta_partition {
 struct meta_topic {
     char name[CLIENT_TOPIC_NAME_MAX + 1];
     uint8_t id[16];
-    uint64_t group;           /* lowest of its partitions'. They only rise: what comes with lower ones is an older topic */
-    unsigned refs;            /* producers and consumers that need it */
-    int error;                /* of the last answer: ERR_UNKNOWN_TOPIC, ...; ERR_LEADER_NOT_READY before the first */
+    uint64_t group; /* lowest of its partitions'. They only rise: what comes with lower ones is an older topic */
+    unsigned refs;  /* producers and consumers that need it */
+    int error;      /* of the last answer: ERR_UNKNOWN_TOPIC, ...; ERR_LEADER_NOT_READY before the first */
     uint32_t partition_count; /* 0: not known */
     struct meta_partition *partitions;
     uint64_t generation; /* counts answers for this topic */

@@ -11,7 +11,7 @@ cmake --install "$build" --component client --prefix "$prefix" >/dev/null
 PKG_CONFIG_PATH=$(find "$prefix" -name pkgconfig -type d)
 export PKG_CONFIG_PATH
 cd "$prefix"
-for example in producer consumer; do
+for example in producer consumer group_consumer; do
     # shellcheck disable=SC2046
     ${CC:-cc} -std=c11 -Wall -Wextra -Werror "$examples/$example.c" -o "$example" \
         $(pkg-config --define-variable=prefix="$prefix" --cflags --libs cairn)
