@@ -128,9 +128,10 @@ def _uints(fields, number):
 # ---- calls --------------------------------------------------------------------------------------------------------------
 
 class NativeError(Exception):
-    def __init__(self, status, text):
-        super().__init__("%s: %s" % (ERRORS.get(status, "error %d" % status), text))
+    def __init__(self, status, fields):
+        super().__init__("%s: %s" % (ERRORS.get(status, "error %d" % status), _text(fields, 1)))
         self.status = status
+        self.fields = fields  # of the Failure
         self.name = ERRORS.get(status, str(status))
 
 
@@ -171,7 +172,7 @@ class Client:
         if kind != RESPONSE or got != call or correlation != self.correlation:
             raise ConnectionError("an answer to something else")
         if status != 0:
-            raise NativeError(status, _text(decode(body), 1))
+            raise NativeError(status, decode(body))
         return decode(body)
 
     def status(self):

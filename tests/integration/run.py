@@ -13,11 +13,12 @@ import bad_input  # noqa: E402
 import configuration  # noqa: E402
 import faults  # noqa: E402
 import formation  # noqa: E402
+import groups  # noqa: E402
 import topics  # noqa: E402
 from cluster import SCALE, TestFailure, say  # noqa: E402
 
 TESTS = {}
-for module in (faults, formation, topics, bad_input, configuration):
+for module in (faults, formation, topics, groups, bad_input, configuration):
     TESTS.update(module.TESTS)
 
 
