@@ -9,6 +9,7 @@ static volatile sig_atomic_t stopping;
 
 static void on_signal(int number)
 {
+    (void)number;
     stopping = 1;
 }
 
@@ -17,6 +18,8 @@ static void on_rebalance(void *arg, struct cairn_consumer *consumer, enum cairn_
 {
     const char *word = what == CAIRN_REBALANCE_ASSIGNED ? "got" : what == CAIRN_REBALANCE_REVOKED ? "gave" : "lost";
 
+    (void)arg;
+    (void)consumer;
     fprintf(stderr, "%s %zu partitions\n", word, count);
     for (size_t i = 0; i < count; i++) {
         fprintf(stderr, "  %s %d at %lld\n", partitions[i].topic, partitions[i].partition,
