@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""confluent-kafka-python (librdkafka) as Debian has it, behind the commands of README.md."""
+import sys
+import time
+
+import confluent_kafka
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
+
+import records
+from program import Stop, run, say
+
+
+def produce(bootstrap, topic, codec, first, count, rate):
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": codec,
+                         "linger.ms": 5, "message.timeout.ms": 60000})
+
+    def delivered(i):
+        def callback(error, message):
+            if error is not None:
+                say(error=str(error), i=i)
+            else:
+                say(ack=i, p=message.partition(), o=message.offset())
+        return callback
+
+    stop = Stop()
+    begin = time.monotonic()
+    for n in range(count):
+        if stop.asked:
+            break
+        i = first + n
+        while True:
+            try:
+                producer.produce(topic, key=records.key(i), value=records.value(i), headers=records.headers(i),
+                                 on_delivery=delivered(i))
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+        while rate and time.monotonic() - begin < n / rate:
+            producer.poll(0.005)
+    say(unsent=producer.flush(90))
+
+
+def consume(bootstrap, topic, group, count, instance):
+    config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
+              "enable.auto.commit": False, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+    if instance:
+        config["group.instance.id"] = instance
+    consumer = Consumer(config)
+    stop = Stop()
+    pending = seen = 0
+
+    def commit():
+        try:
+            consumer.commit(asynchronous=False)
+        except KafkaException as e:
+            say(commit=str(e))
+
+    consumer.subscribe([topic], on_assign=lambda c, ps: say(assigned=sorted(p.partition for p in ps)),
+                       on_revoke=lambda c, ps: say(revoked=sorted(p.partition for p in ps)))
+    while not stop.asked and (count == 0 or seen < count):
+        message = consumer.poll(0.2)
+        if message is None:
+            if pending:
+                commit()
+                pending = 0
+            continue
+        if message.error():
+            say(note=str(message.error()))
+            continue
+        seen += 1
+        pending += 1
+        say(p=message.partition(), o=message.offset(), k=message.key().decode(), v=message.value().decode(),
+            h=[[name, data.hex()] for name, data in message.headers() or []])
+        if pending >= 100:
+            commit()
+            pending = 0
+    if pending:
+        commit()
+    consumer.close()
+
+
+def offsets(bootstrap, topic, time_ms):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody"})
+    partitions = sorted(consumer.list_topics(topic, 10).topics[topic].partitions)
+    at = consumer.offsets_for_times([TopicPartition(topic, p, time_ms) for p in partitions], 10)
+    for p in at:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, p.partition), 10)
+        say(p=p.partition, low=low, high=high, at=high if p.offset < 0 else p.offset)
+    consumer.close()
+
+
+def admin(bootstrap, topic):
+    client = AdminClient({"bootstrap.servers": bootstrap})
+
+    def wait(futures):
+        return [f.result(20) for f in futures.values()]
+
+    wait(client.create_topics([NewTopic(topic, 3, 3, config={"retention.ms": "3600000"})]))
+    say(created=True)
+    try:
+        wait(client.create_topics([NewTopic(topic, 3, 3)]))
+        say(created_twice=True)
+    except KafkaException as e:
+        say(again=e.args[0].name())
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    configs = wait(client.describe_configs([resource]))[0]
+    say(retention=configs["retention.ms"].value, cleanup=configs["cleanup.policy"].value)
+    wait(client.alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"retention.ms": "7200000"})]))
+    say(retention_after=wait(client.describe_configs([resource]))[0]["retention.ms"].value)
+    broker = sorted(client.list_topics(timeout=10).brokers)[0]
+    say(broker_configs=len(wait(client.describe_configs([ConfigResource(ConfigResource.Type.BROKER, str(broker))]))[0]))
+    wait(client.create_partitions([NewPartitions(topic, 5)]))
+    for _ in range(100):
+        partitions = len(client.list_topics(topic, timeout=10).topics[topic].partitions)
+        if partitions == 5:
+            break
+        time.sleep(0.1)
+    say(partitions=partitions)
+    wait(client.delete_topics([topic]))
+    for _ in range(100):
+        there = topic in client.list_topics(timeout=10).topics
+        if not there:
+            break
+        time.sleep(0.1)
+    say(there=there)
+
+
+def version():
+    say(version="%s, librdkafka %s" % (confluent_kafka.version()[0], confluent_kafka.libversion()[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(run(globals()))
