@@ -28,6 +28,11 @@ const struct metrics_row metrics_shard_rows[] = {
     COUNTER(shard_stats, fetched_bytes, "fetched_bytes_total", "Bytes of record batches given to consumers."),
     COUNTER(shard_stats, duplicates, "duplicate_batches_total",
             "Retried batches that were there already and were not written again."),
+    GAUGE32(shard_stats, consumer_groups, "consumer_groups", "Consumer groups coordinated here that have members."),
+    GAUGE32(shard_stats, consumer_group_members, "consumer_group_members", "Members of those."),
+    COUNTER(shard_stats, group_rebalances, "consumer_group_rebalances_total", "Rebalances completed."),
+    COUNTER(shard_stats, group_sessions_expired, "consumer_group_sessions_expired_total", "Members that fell silent."),
+    COUNTER(shard_stats, group_commits, "consumer_group_commits_total", "Commits of offsets."),
 };
 ROWS(shard);
 

@@ -360,6 +360,19 @@ void coordinator_op_run(struct shard *shard, struct shard_op *shard_op)
     feed(r, op);
 }
 
+void group_runtime_count(struct shard *shard, struct shard_stats *stats)
+{
+    for (const struct group_runtime *r = shard->runtimes; r != NULL; r = r->hh.next) {
+        struct coordinator_stats counts;
+        coordinator_stats(r->coordinator, &counts);
+        stats->consumer_groups += counts.groups;
+        stats->consumer_group_members += counts.members;
+        stats->group_rebalances += counts.rebalances;
+        stats->group_sessions_expired += counts.sessions_expired;
+        stats->group_commits += counts.commits;
+    }
+}
+
 /* ---- topics --------------------------------------------------------------------------------------------------------- */
 
 struct seen_topic {

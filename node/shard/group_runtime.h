@@ -63,6 +63,8 @@ bool group_runtime_delete(struct shard *shard, uint64_t group, void (*done)(void
 void group_runtime_close_all(struct shard *shard);
 /* The node is gone (simulation): after group_host_abandon(), which still looks at proposals. Requests are not touched. */
 void group_runtime_abandon_all(struct shard *shard);
+/* Add what the coordinators here count. */
+void group_runtime_count(struct shard *shard, struct shard_stats *stats);
 /* End of turn: answers leave, timers are set. */
 void group_runtime_wake_dirty(struct shard *shard);
 

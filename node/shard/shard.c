@@ -556,6 +556,7 @@ void shard_stats_run(struct shard *shard, struct shard_op *op)
     stats_op->stats.log_bytes = wal.bytes_total;
     stats_op->stats.log_bytes_max = shard->log_max_bytes;
     group_host_each(shard->host, count_group, &stats_op->stats);
+    group_runtime_count(shard, &stats_op->stats);
     stats_op->stats.failed += (uint32_t)shard->recovery.groups_damaged;
     shard_op_complete(op);
 }

@@ -102,6 +102,11 @@ struct shard_stats {
     uint64_t produced_bytes;
     uint64_t fetched_bytes;
     uint64_t duplicates;
+    uint32_t consumer_groups; /* coordinated here, with members or joins under way */
+    uint32_t consumer_group_members;
+    uint64_t group_rebalances;
+    uint64_t group_sessions_expired;
+    uint64_t group_commits;
 };
 
 /* Fill @stats (by @done on the hub). Embeds the op. */

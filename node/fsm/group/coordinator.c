@@ -269,7 +269,6 @@ int coordinator_lead(struct coordinator *c, uint64_t now_ms)
     assert(!c->leading);
     c->leading = true;
     c->now_ms = now_ms;
-    memset(&c->stats, 0, sizeof c->stats);
     if (coordinator_reserve(c, 1) != 0) {
         goto err;
     }

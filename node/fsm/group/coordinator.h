@@ -282,7 +282,7 @@ void coordinator_request_release(struct coordinator_request *request);
 struct coordinator_stats {
     uint32_t groups; /* with members or joins under way */
     uint32_t members;
-    uint64_t rebalances; /* completed */
+    uint64_t rebalances; /* completed; this and what follows since the coordinator was made */
     uint64_t sessions_expired;
     uint64_t commits;
 };

@@ -745,6 +745,43 @@ static void an_isolated_coordinator_serves_nobody(void **state)
     call_free(c);
 }
 
+/* It wakes with all its members' sessions behind it, and must not tell them so: another one has led meanwhile. */
+static void a_coordinator_that_slept_throws_nobody_out(void **state)
+{
+    struct member m;
+    struct op *asked[3];
+    unsigned node;
+    unsigned next;
+    int rv;
+    assert_int_equal(find_at(1, "g", &node), 0);
+    door_run(&d, 1000);
+    node = coordinator(1, "g", 0);
+    m = enter(node, "g");
+    sim_node_pause(d.nodes[node - 1].machine);
+    next = coordinator(node % 3 + 1, "g", node);
+    for (int i = 0; i < 30; i++) { /* the member goes on with the next one for longer than its session */
+        door_run(&d, 500);
+        rv = heartbeat(next, "g", &m);
+        assert_true(rv == 0 || (i == 0 && rv == ERR_LEADER_NOT_READY));
+    }
+    for (int i = 0; i < 3; i++) {
+        asked[i] = call_new(COORDINATOR_HEARTBEAT, "g");
+        asked[i]->g->calls[0].op.u.heartbeat.member = m.id;
+        asked[i]->g->calls[0].op.u.heartbeat.generation = m.generation;
+        asked[i]->at = node;
+    }
+    sim_node_resume(d.nodes[node - 1].machine);
+    for (int i = 0; i < 3; i++) {
+        call_start(asked[i], node);
+        door_run(&d, (uint64_t)i); /* at once, and while it finds out */
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(call_wait(asked[i]), ERR_NOT_COORDINATOR);
+        call_free(asked[i]);
+    }
+    assert_int_equal(heartbeat(next, "g", &m), 0);
+}
+
 static void offsets_and_members_outlive_everybody(void **state)
 {
     struct member m;
@@ -833,6 +870,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(offsets_of_deleted_topics_go, open_two_shards, close_all),
         cmocka_unit_test_setup_teardown(a_coordinators_death_loses_no_commit_and_wakes_no_zombie, open_three, close_all),
         cmocka_unit_test_setup_teardown(an_isolated_coordinator_serves_nobody, open_three, close_all),
+        cmocka_unit_test_setup_teardown(a_coordinator_that_slept_throws_nobody_out, open_three, close_all),
         cmocka_unit_test_setup_teardown(offsets_and_members_outlive_everybody, open_one, close_all),
         cmocka_unit_test_setup_teardown(offsets_and_members_outlive_everybody, open_two_shards, close_all),
         cmocka_unit_test_prestate_setup_teardown(death_with_requests_parked_frees_everything, open_one, close_all, soon),
