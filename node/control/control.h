@@ -125,4 +125,10 @@ int control_place_topic(struct control *c, const char *name, uint32_t partitions
  * alive). */
 int control_place_coordinators(struct control *c, uint32_t count, Cairn__Command__MetadataCommand **out) MUST_USE;
 
+/* A command that gives a topic @total partitions, the new ones placed likewise. Errors with @text: ERR_UNKNOWN_TOPIC,
+ * ERR_INVALID_PARTITIONS (not more than it has), ERR_INVALID_REPLICAS (too few nodes are alive), ERR_VERSION (a node of the
+ * cluster does not know the command), ERR_NOMEM. */
+int control_place_partitions(struct control *c, const struct uuid *topic, uint32_t total,
+                             Cairn__Command__MetadataCommand **out, char *text) MUST_USE;
+
 #endif

@@ -245,6 +245,96 @@ int control_place_topic(struct control *c, const char *name, uint32_t partitions
     return 0;
 }
 
+/* ---- more partitions ------------------------------------------------------------------------------------------ */
+
+static int check_more(const struct control *c, const struct metadata_topic *t, uint32_t total, char *text)
+{
+    uint32_t alive = 0;
+    uint32_t n = metadata_fsm_nodes(c->metadata.fsm);
+
+    if (metadata_fsm_version(c->metadata.fsm) < 2) {
+        snprintf(text, ERRMSG_SIZE, "not while nodes of an older version are part of the cluster");
+        return ERR_VERSION;
+    }
+    if (total <= t->n_partitions || total > METADATA_PARTITIONS_MAX) {
+        snprintf(text, ERRMSG_SIZE, "topic \"%s\" has %u partitions, %u are asked for; allowed: more than it has, up to %u",
+                 t->name, t->n_partitions, total, METADATA_PARTITIONS_MAX);
+        return ERR_INVALID_PARTITIONS;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        alive += control_node_alive(c, metadata_fsm_node_at(c->metadata.fsm, i)->node);
+    }
+    if (t->replication > n || alive < t->replication / 2 + 1) {
+        snprintf(text, ERRMSG_SIZE, "%u replicas, but only %u of %u nodes are alive: no majority of them could start",
+                 t->replication, alive, n);
+        return ERR_INVALID_REPLICAS;
+    }
+    return 0;
+}
+
+static Cairn__Command__MetadataCommand *more_new(const struct metadata_topic *t, uint32_t more)
+{
+    Cairn__Command__MetadataCommand *command = calloc(1, sizeof *command);
+    Cairn__Command__CreatePartitions *create = calloc(1, sizeof *create);
+
+    if (command == NULL || create == NULL) {
+        free(command);
+        free(create);
+        return NULL;
+    }
+    cairn__command__metadata_command__init(command);
+    cairn__command__create_partitions__init(create);
+    command->kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_PARTITIONS;
+    command->create_partitions = create;
+    create->first = t->n_partitions;
+    create->topic_id.data = malloc(sizeof t->id.bytes);
+    create->partitions = calloc(more, sizeof create->partitions[0]);
+    if (create->topic_id.data == NULL || create->partitions == NULL) {
+        cairn__command__metadata_command__free_unpacked(command, NULL);
+        return NULL;
+    }
+    memcpy(create->topic_id.data, t->id.bytes, sizeof t->id.bytes);
+    create->topic_id.len = sizeof t->id.bytes;
+    return command;
+}
+
+int control_place_partitions(struct control *c, const struct uuid *topic, uint32_t total,
+                             Cairn__Command__MetadataCommand **out, char *text)
+{
+    const struct metadata_topic *t = metadata_fsm_topic(c->metadata.fsm, topic);
+    struct placement_node nodes[METADATA_NODES_MAX];
+    Cairn__Command__MetadataCommand *command;
+    uint64_t salt = env_random(c->env);
+    uint32_t n;
+    int rv;
+
+    if (t == NULL) {
+        snprintf(text, ERRMSG_SIZE, "no topic has this id");
+        return ERR_UNKNOWN_TOPIC;
+    }
+    rv = check_more(c, t, total, text);
+    if (rv != 0) {
+        return rv;
+    }
+    command = more_new(t, total - t->n_partitions);
+    if (command == NULL) {
+        snprintf(text, ERRMSG_SIZE, "out of memory");
+        return ERR_NOMEM;
+    }
+    n = gather(c, nodes);
+    for (uint32_t i = t->n_partitions; i < total; i++) {
+        rv = add_partition(command->create_partitions->partitions, &command->create_partitions->n_partitions, nodes, n,
+                           t->replication, salt + i);
+        if (rv != 0) {
+            snprintf(text, ERRMSG_SIZE, "place partition %u: %s", i, err_text(rv));
+            cairn__command__metadata_command__free_unpacked(command, NULL);
+            return rv;
+        }
+    }
+    *out = command;
+    return 0;
+}
+
 /* ---- coordinators -------------------------------------------------------------------------------------------- */
 
 int control_place_coordinators(struct control *c, uint32_t count, Cairn__Command__MetadataCommand **out)

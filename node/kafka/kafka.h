@@ -13,6 +13,7 @@
                                               * fetches is answered without records */
 #define KAFKA_ANSWER_MAX_BYTES (64u << 20)   /* what the arrays of one response may take in memory */
 #define KAFKA_PARTS_MAX 20000u               /* partitions in one request */
+#define KAFKA_TOPICS_MAX 1000                /* topics or resources changed by one request */
 #define KAFKA_AUTO_CREATE_MAX 64             /* topics created by one Metadata request; the others by the next one */
 
 /* What an operator has decided; borrowed by every session. */

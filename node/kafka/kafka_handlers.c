@@ -1,12 +1,18 @@
 /* Which API is handled where. */
 #include "node/kafka/kafka_internal.h"
+#include "proto/kafka/messages/alter_configs.h"
 #include "proto/kafka/messages/api_versions.h"
+#include "proto/kafka/messages/create_partitions.h"
+#include "proto/kafka/messages/create_topics.h"
 #include "proto/kafka/messages/delete_groups.h"
 #include "proto/kafka/messages/delete_records.h"
+#include "proto/kafka/messages/delete_topics.h"
+#include "proto/kafka/messages/describe_configs.h"
 #include "proto/kafka/messages/describe_groups.h"
 #include "proto/kafka/messages/fetch.h"
 #include "proto/kafka/messages/find_coordinator.h"
 #include "proto/kafka/messages/heartbeat.h"
+#include "proto/kafka/messages/incremental_alter_configs.h"
 #include "proto/kafka/messages/init_producer_id.h"
 #include "proto/kafka/messages/join_group.h"
 #include "proto/kafka/messages/leave_group.h"
@@ -35,10 +41,16 @@ const struct kafka_handler kafka_handlers[] = {
     {KAFKA_API_DESCRIBE_GROUPS, KAFKA_READS, kafka_describe_groups},
     {KAFKA_API_LIST_GROUPS, KAFKA_READS, kafka_list_groups},
     {KAFKA_API_API_VERSIONS, KAFKA_READS, kafka_api_versions},
+    {KAFKA_API_CREATE_TOPICS, KAFKA_CHANGES, kafka_create_topics},
+    {KAFKA_API_DELETE_TOPICS, KAFKA_CHANGES, kafka_delete_topics},
     {KAFKA_API_DELETE_RECORDS, KAFKA_CHANGES, kafka_delete_records},
     {KAFKA_API_INIT_PRODUCER_ID, KAFKA_READS, kafka_init_producer_id},
     {KAFKA_API_OFFSET_FOR_LEADER_EPOCH, KAFKA_READS, kafka_offset_for_leader_epoch},
+    {KAFKA_API_DESCRIBE_CONFIGS, KAFKA_READS, kafka_describe_configs},
+    {KAFKA_API_ALTER_CONFIGS, KAFKA_CHANGES, kafka_alter_configs},
+    {KAFKA_API_CREATE_PARTITIONS, KAFKA_CHANGES, kafka_create_partitions},
     {KAFKA_API_DELETE_GROUPS, KAFKA_CHANGES, kafka_delete_groups},
+    {KAFKA_API_INCREMENTAL_ALTER_CONFIGS, KAFKA_CHANGES, kafka_incremental_alter_configs},
     {KAFKA_API_OFFSET_DELETE, KAFKA_CHANGES, kafka_offset_delete},
 };
 const size_t kafka_handlers_count = sizeof kafka_handlers / sizeof kafka_handlers[0];

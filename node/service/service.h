@@ -148,6 +148,9 @@ struct service_topic {
     uint32_t replication;
     const struct metadata_setting *configs;
     uint32_t n_configs;
+    /* create: whom the replicas of @nodes_partitions new partitions are placed on, @replication each; NULL: the cluster's choice */
+    const uint32_t *nodes;
+    uint32_t nodes_partitions;
     bool validate_only;
     uint32_t timeout_ms;
     struct uuid topic_id; /* delete: instead of the name. out: of the topic made */
@@ -165,6 +168,10 @@ struct service_topic {
 /* Done when every partition has a leader that is known here, or at the time limit (the topic exists all the same). */
 void service_create_topic(struct service *s, struct service_topic *t);
 void service_delete_topic(struct service *s, struct service_topic *t);
+/* Give it @partitions partitions, more than it has; with @nodes, those of the new ones. Done as with create. */
+void service_create_partitions(struct service *s, struct service_topic *t);
+/* Set @configs; an empty value goes back to the default. */
+void service_alter_topic(struct service *s, struct service_topic *t);
 /* Make the local read model current, then @done: for describing and listing. Errors: as control_barrier. */
 void service_read_metadata(struct service *s, struct service_topic *t);
 

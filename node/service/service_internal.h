@@ -34,6 +34,15 @@ struct service {
 int service_find_group(const struct service *s, const struct uuid *topic_id, uint32_t partition, uint64_t *group) MUST_USE;
 /* The leader that this node has heard of, where the local replica could not say. */
 void service_complete_where(const struct service *s, uint64_t group, struct partition_where *where);
+/* A topic's verb is through. */
+void service_topic_finish(struct service_topic *t, int error, const char *text);
+uint32_t service_topic_timeout_ms(const struct service_topic *t);
+/* Done when every partition has a leader that is known here, or at t->deadline_ms. Init first. */
+void service_topic_wait_init(struct service_topic *t);
+void service_topic_await_leaders(struct service_topic *t);
+int service_topic_check_configs(struct service_topic *t);
+/* @placements of partitions as the caller wants them: t->nodes. */
+int service_topic_place(const struct service_topic *t, Cairn__Command__PartitionPlacement **placements, size_t n);
 void service_sweep(struct timer *timer);
 void service_end_produce(struct service *s);
 void service_end_topics(struct service *s);

@@ -7,7 +7,7 @@
 
 #define LEADER_POLL_MS 10 /* while waiting for a new topic's leaders */
 
-static void finish(struct service_topic *t, int error, const char *text)
+void service_topic_finish(struct service_topic *t, int error, const char *text)
 {
     t->error = error;
     if (error != 0 && text != NULL && text[0] != '\0') {
@@ -18,7 +18,7 @@ static void finish(struct service_topic *t, int error, const char *text)
     t->done(t);
 }
 
-static uint32_t timeout_of(const struct service_topic *t)
+uint32_t service_topic_timeout_ms(const struct service_topic *t)
 {
     uint32_t timeout_ms = t->timeout_ms == 0 ? SERVICE_TIMEOUT_DEFAULT_MS : t->timeout_ms;
     return timeout_ms < SERVICE_TIMEOUT_MAX_MS ? timeout_ms : SERVICE_TIMEOUT_MAX_MS;
@@ -47,10 +47,10 @@ static void await_leaders(struct timer *timer)
     list_remove(&t->link);
     if (s->ending || has_leaders(s, &t->topic_id) || env_now_ms(s->env) >= t->deadline_ms) {
         if (metadata_fsm_topic(service_metadata(s), &t->topic_id) == NULL) {
-            finish(t, ERR_TIMEOUT, "the topic was made, but this node has not seen it in time, or it is deleted again");
+            service_topic_finish(t, ERR_TIMEOUT, "the topic was made, but this node has not seen it in time, or it is deleted again");
             return;
         }
-        finish(t, 0, NULL); /* it exists; who has no leader yet will have one */
+        service_topic_finish(t, 0, NULL); /* it exists; who has no leader yet will have one */
         return;
     }
     list_push_back(&s->creating, &t->link);
@@ -70,11 +70,40 @@ static void created(struct control_proposal *proposal, int error, const struct m
 {
     struct service_topic *t = container_of(proposal, struct service_topic, proposal);
     if (error != 0) {
-        finish(t, error, reply == NULL ? NULL : reply->text);
+        service_topic_finish(t, error, reply == NULL ? NULL : reply->text);
         return;
     }
     t->topic_id = reply->topic_id;
+    service_topic_await_leaders(t);
+}
+
+void service_topic_wait_init(struct service_topic *t)
+{
+    timer_init(&t->timer, await_leaders);
+    list_init(&t->link);
+}
+
+void service_topic_await_leaders(struct service_topic *t)
+{
     await_leaders(&t->timer);
+}
+
+int service_topic_place(const struct service_topic *t, Cairn__Command__PartitionPlacement **placements, size_t n)
+{
+    if (t->nodes != NULL && n != t->nodes_partitions) {
+        return ERR_INVALID_PARTITIONS; /* the topic has changed meanwhile */
+    }
+    for (size_t i = 0; i < n && t->nodes != NULL; i++) {
+        uint32_t *nodes = calloc(t->replication, sizeof *nodes);
+        if (nodes == NULL) {
+            return ERR_NOMEM;
+        }
+        memcpy(nodes, t->nodes + i * t->replication, t->replication * sizeof *nodes);
+        free(placements[i]->nodes);
+        placements[i]->nodes = nodes;
+        placements[i]->n_nodes = t->replication;
+    }
+    return 0;
 }
 
 static int add_configs(Cairn__Command__CreateTopic *c, const struct service_topic *t)
@@ -102,14 +131,21 @@ static int add_configs(Cairn__Command__CreateTopic *c, const struct service_topi
     return 0;
 }
 
-static int check_configs(struct service_topic *t)
+int service_topic_check_configs(struct service_topic *t)
 {
     if (t->n_configs > METADATA_CONFIGS_MAX) {
         snprintf(t->text, sizeof t->text, "a topic has at most %d configs", METADATA_CONFIGS_MAX);
         return ERR_INVALID_CONFIG;
     }
     for (uint32_t i = 0; i < t->n_configs; i++) {
-        int rv = metadata_check_config(t->configs[i].key, t->configs[i].value, t->text);
+        /* An empty value is one only where the key has such: else it means "back to the default". */
+        const char *value = t->configs[i].value[0] != '\0' ? t->configs[i].value : metadata_config_default(t->configs[i].key);
+        int rv = metadata_check_config(t->configs[i].key, value == NULL ? "" : value, t->text);
+        if (rv == 0 && metadata_config_version(t->configs[i].key) > metadata_fsm_version(service_metadata(t->service))) {
+            snprintf(t->text, sizeof t->text, "topic config %s: not while nodes of an older version are part of the cluster",
+                     t->configs[i].key);
+            rv = ERR_VERSION;
+        }
         if (rv != 0) {
             return rv;
         }
@@ -131,13 +167,16 @@ static void create_known(struct control_barrier *barrier, int error)
         rv = control_place_topic(s->control, t->name, t->partitions, t->replication, &command, t->text);
     }
     if (rv != 0) {
-        finish(t, rv, NULL);
+        service_topic_finish(t, rv, NULL);
         return;
     }
     rv = add_configs(command->create_topic, t);
+    if (rv == 0) {
+        rv = service_topic_place(t, command->create_topic->partitions, command->create_topic->n_partitions);
+    }
     if (rv != 0 || t->validate_only) {
         cairn__command__metadata_command__free_unpacked(command, NULL);
-        finish(t, rv, NULL);
+        service_topic_finish(t, rv, NULL);
         return;
     }
     t->proposal.done = created;
@@ -152,16 +191,15 @@ void service_create_topic(struct service *s, struct service_topic *t)
 
     t->service = s;
     t->text[0] = '\0';
-    t->deadline_ms = env_now_ms(s->env) + timeout_of(t);
-    timer_init(&t->timer, await_leaders);
-    list_init(&t->link);
-    rv = check_configs(t);
+    t->deadline_ms = env_now_ms(s->env) + service_topic_timeout_ms(t);
+    service_topic_wait_init(t);
+    rv = service_topic_check_configs(t);
     if (rv != 0) {
-        finish(t, rv, NULL);
+        service_topic_finish(t, rv, NULL);
         return;
     }
     t->barrier.done = create_known;
-    t->barrier.timeout_ms = timeout_of(t);
+    t->barrier.timeout_ms = service_topic_timeout_ms(t);
     control_barrier(s->control, &t->barrier);
 }
 
@@ -170,7 +208,7 @@ void service_create_topic(struct service *s, struct service_topic *t)
 static void deleted(struct control_proposal *proposal, int error, const struct metadata_reply *reply)
 {
     struct service_topic *t = container_of(proposal, struct service_topic, proposal);
-    finish(t, error, reply == NULL ? NULL : reply->text);
+    service_topic_finish(t, error, reply == NULL ? NULL : reply->text);
 }
 
 /* With a current read model a name that is not there is not there. */
@@ -182,14 +220,14 @@ static void delete_known(struct control_barrier *barrier, int error)
     const struct metadata_topic *topic;
 
     if (error != 0) {
-        finish(t, error, NULL);
+        service_topic_finish(t, error, NULL);
         return;
     }
     topic = t->name != NULL && t->name[0] != '\0' ? metadata_fsm_topic_named(service_metadata(t->service), t->name)
                                                   : metadata_fsm_topic(service_metadata(t->service), &t->topic_id);
     if (topic == NULL) {
         snprintf(t->text, sizeof t->text, "topic \"%.200s\" does not exist", t->name == NULL ? "" : t->name);
-        finish(t, ERR_UNKNOWN_TOPIC, NULL);
+        service_topic_finish(t, ERR_UNKNOWN_TOPIC, NULL);
         return;
     }
     t->topic_id = topic->id;
@@ -198,7 +236,7 @@ static void delete_known(struct control_barrier *barrier, int error)
     command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_DELETE_TOPIC;
     command.delete_topic = &del;
     t->proposal.done = deleted;
-    t->proposal.timeout_ms = timeout_of(t);
+    t->proposal.timeout_ms = service_topic_timeout_ms(t);
     control_propose(t->service->control, &command, &t->proposal);
 }
 
@@ -207,13 +245,13 @@ void service_delete_topic(struct service *s, struct service_topic *t)
     t->service = s;
     t->text[0] = '\0';
     t->barrier.done = delete_known;
-    t->barrier.timeout_ms = timeout_of(t);
+    t->barrier.timeout_ms = service_topic_timeout_ms(t);
     control_barrier(s->control, &t->barrier);
 }
 
 static void read_current(struct control_barrier *barrier, int error)
 {
-    finish(container_of(barrier, struct service_topic, barrier), error, NULL);
+    service_topic_finish(container_of(barrier, struct service_topic, barrier), error, NULL);
 }
 
 void service_read_metadata(struct service *s, struct service_topic *t)
@@ -221,7 +259,7 @@ void service_read_metadata(struct service *s, struct service_topic *t)
     t->service = s;
     t->text[0] = '\0';
     t->barrier.done = read_current;
-    t->barrier.timeout_ms = timeout_of(t);
+    t->barrier.timeout_ms = service_topic_timeout_ms(t);
     control_barrier(s->control, &t->barrier);
 }
 

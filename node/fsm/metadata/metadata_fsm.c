@@ -238,6 +238,8 @@ static int apply_command(struct metadata_fsm *m, const Cairn__Command__MetadataC
         return metadata_apply_replace_replica(m, c->replace_replica, reply);
     case CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_COORDINATORS:
         return metadata_apply_create_coordinators(m, c->create_coordinators, index, reply);
+    case CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_PARTITIONS:
+        return metadata_apply_create_partitions(m, c->create_partitions, reply);
     case CAIRN__COMMAND__METADATA_COMMAND__KIND__NOT_SET:
     default:
         return ERR_VERSION;

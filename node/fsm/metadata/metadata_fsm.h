@@ -127,6 +127,10 @@ static inline bool metadata_is_coordinator(uint64_t group)
 uint32_t metadata_fsm_version(const struct metadata_fsm *m);
 /* Value of a topic's config: the one set, or its default; NULL for a key that does not exist. */
 const char *metadata_topic_config(const struct metadata_topic *t, const char *key);
+const char *metadata_topic_config_set(const struct metadata_topic *t, const char *key); /* NULL: not set */
+const char *metadata_config_default(const char *key); /* NULL: not known */
+/* The command version that every node must know before @key is proposed: nodes of before refuse it. */
+uint32_t metadata_config_version(const char *key);
 
 /* Rules that proposers check first, and apply checks again. 0, or ERR_INVALID_TOPIC / ERR_INVALID_CONFIG with @text. */
 int metadata_check_topic_name(const char *name, char *text) MUST_USE;

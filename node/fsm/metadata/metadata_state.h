@@ -58,6 +58,8 @@ int metadata_apply_delete_topic(struct metadata_fsm *m, const Cairn__Command__De
                                 struct metadata_reply *reply) MUST_USE;
 int metadata_apply_alter_topic(struct metadata_fsm *m, const Cairn__Command__AlterTopic *c,
                                struct metadata_reply *reply) MUST_USE;
+int metadata_apply_create_partitions(struct metadata_fsm *m, const Cairn__Command__CreatePartitions *c,
+                                     struct metadata_reply *reply) MUST_USE;
 int metadata_apply_replace_replica(struct metadata_fsm *m, const Cairn__Command__ReplaceReplica *c,
                                    struct metadata_reply *reply) MUST_USE;
 void metadata_topic_free(struct topic_item *item);

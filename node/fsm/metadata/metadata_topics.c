@@ -181,19 +181,28 @@ static void unset_config(struct metadata_topic *t, const char *key)
     }
 }
 
+static int link_group(struct metadata_fsm *m, struct metadata_partition *p)
+{
+    struct group_item *g = calloc(1, sizeof *g);
+    if (g == NULL) {
+        return ERR_NOMEM;
+    }
+    g->group = p->group;
+    g->partition = p;
+    HASH_ADD(hh, m->groups, group, sizeof g->group, g);
+    if (g->hh.tbl == NULL) {
+        free(g);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
 static int link_groups(struct metadata_fsm *m, struct topic_item *item)
 {
     for (uint32_t i = 0; i < item->topic.n_partitions; i++) {
-        struct group_item *g = calloc(1, sizeof *g);
-        if (g == NULL) {
-            return ERR_NOMEM;
-        }
-        g->group = item->topic.partitions[i].group;
-        g->partition = &item->topic.partitions[i];
-        HASH_ADD(hh, m->groups, group, sizeof g->group, g);
-        if (g->hh.tbl == NULL) {
-            free(g);
-            return ERR_NOMEM;
+        int rv = link_group(m, &item->topic.partitions[i]);
+        if (rv != 0) {
+            return rv;
         }
     }
     return 0;
@@ -343,6 +352,58 @@ static struct topic_item *topic_of(const struct metadata_fsm *m, const ProtobufC
         metadata_refuse(reply, ERR_UNKNOWN_TOPIC, "no topic has this id");
     }
     return item;
+}
+
+static bool partitions_fit(const struct metadata_fsm *m, const struct metadata_topic *t,
+                           const Cairn__Command__CreatePartitions *c, struct metadata_reply *reply)
+{
+    if (c->first != t->n_partitions) {
+        metadata_refuse(reply, ERR_INVALID_PARTITIONS, "the topic has %u partitions now, not %u", t->n_partitions, c->first);
+        return false;
+    }
+    if (c->n_partitions == 0 || c->n_partitions > METADATA_PARTITIONS_MAX - t->n_partitions) {
+        metadata_refuse(reply, ERR_INVALID_PARTITIONS, "a topic has 1 to %u partitions", METADATA_PARTITIONS_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < c->n_partitions; i++) {
+        if (!placement_fits(m, c->partitions[i], t->replication, reply)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int metadata_apply_create_partitions(struct metadata_fsm *m, const Cairn__Command__CreatePartitions *c,
+                                     struct metadata_reply *reply)
+{
+    struct topic_item *item = topic_of(m, &c->topic_id, reply);
+    struct metadata_partition *partitions;
+    struct metadata_topic *t;
+
+    if (item == NULL || !partitions_fit(m, &item->topic, c, reply)) {
+        return 0;
+    }
+    t = &item->topic;
+    partitions = calloc(t->n_partitions + c->n_partitions, sizeof *partitions);
+    if (partitions == NULL) {
+        return ERR_NOMEM;
+    }
+    memcpy(partitions, t->partitions, t->n_partitions * sizeof *partitions);
+    free(t->partitions);
+    t->partitions = partitions;
+    for (uint32_t i = 0; i < t->n_partitions; i++) {
+        find_group(m, partitions[i].group)->partition = &partitions[i]; /* it has moved */
+    }
+    for (size_t i = 0; i < c->n_partitions; i++) {
+        place_partition(m, t, t->n_partitions, m->group_next++, c->partitions[i]);
+        t->n_partitions++;
+        m->n_partitions++;
+        if (link_group(m, &partitions[t->n_partitions - 1]) != 0) {
+            return ERR_NOMEM;
+        }
+    }
+    reply->topic_id = t->id;
+    return 0;
 }
 
 int metadata_apply_delete_topic(struct metadata_fsm *m, const Cairn__Command__DeleteTopic *c,

@@ -414,6 +414,105 @@ static void deleted_topics_stay_known(void **state)
     assert_int_equal(metadata_fsm_deleted_topics(w->fsm), 1);
 }
 
+static int create_partitions(struct world *w, unsigned id, unsigned first, unsigned more, unsigned replicas)
+{
+    Cairn__Command__MetadataCommand command = CAIRN__COMMAND__METADATA_COMMAND__INIT;
+    Cairn__Command__CreatePartitions c = CAIRN__COMMAND__CREATE_PARTITIONS__INIT;
+    Cairn__Command__PartitionPlacement placement = CAIRN__COMMAND__PARTITION_PLACEMENT__INIT;
+    Cairn__Command__PartitionPlacement *pointers[8];
+    uint32_t nodes[3] = {2, 3, 1};
+
+    placement.n_nodes = replicas;
+    placement.nodes = nodes;
+    for (unsigned i = 0; i < more; i++) {
+        pointers[i] = &placement;
+    }
+    c.topic_id = id_bytes(id);
+    c.first = first;
+    c.n_partitions = more;
+    c.partitions = pointers;
+    command.kind_case = CAIRN__COMMAND__METADATA_COMMAND__KIND_CREATE_PARTITIONS;
+    command.create_partitions = &c;
+    return propose(w, &command);
+}
+
+static void a_topic_gets_more_partitions_behind_those_it_has(void **state)
+{
+    struct world *w = *state;
+    const struct metadata_topic *t;
+    uint64_t groups[4];
+
+    assert_int_equal(create(w, "a", 10, 2, NULL), 0);
+    assert_int_equal(create(w, "b", 11, 1, NULL), 0);
+    t = metadata_fsm_topic_named(w->fsm, "a");
+    groups[0] = t->partitions[0].group;
+    groups[1] = t->partitions[1].group;
+
+    assert_int_equal(create_partitions(w, 10, 1, 2, 3), 0); /* proposed when it had one */
+    assert_int_equal(w->reply.error, ERR_INVALID_PARTITIONS);
+    assert_int_equal(create_partitions(w, 10, 2, 0, 3), 0);
+    assert_int_equal(w->reply.error, ERR_INVALID_PARTITIONS);
+    assert_int_equal(create_partitions(w, 10, 2, 2, 2), 0); /* fewer replicas than the topic has */
+    assert_int_equal(w->reply.error, ERR_INVALID_REPLICAS);
+    assert_int_equal(create_partitions(w, 12, 2, 2, 3), 0);
+    assert_int_equal(w->reply.error, ERR_UNKNOWN_TOPIC);
+    assert_int_equal(metadata_fsm_partition_count(w->fsm), 3);
+
+    assert_int_equal(create_partitions(w, 10, 2, 2, 3), 0);
+    assert_int_equal(w->reply.error, 0);
+    t = metadata_fsm_topic_named(w->fsm, "a");
+    assert_int_equal(t->n_partitions, 4);
+    assert_int_equal(metadata_fsm_partition_count(w->fsm), 5);
+    assert_int_equal(t->partitions[0].group, groups[0]);
+    assert_int_equal(t->partitions[1].group, groups[1]);
+    assert_true(t->partitions[2].group > metadata_fsm_topic_named(w->fsm, "b")->partitions[0].group);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(t->partitions[i].partition, i);
+        assert_ptr_equal(t->partitions[i].topic, t);
+        assert_ptr_equal(metadata_fsm_partition_of_group(w->fsm, t->partitions[i].group), &t->partitions[i]);
+    }
+    assert_int_equal(t->partitions[3].preferred_node, 2);
+    groups[2] = t->partitions[2].group;
+    delete_topic(w, 10);
+    assert_true(metadata_fsm_group_deleted(w->fsm, groups[2]));
+    assert_int_equal(metadata_fsm_partition_count(w->fsm), 1);
+}
+
+static void configs_are_kafkas_and_what_we_do_not_keep_is_refused(void **state)
+{
+    static const struct {
+        const char *key;
+        const char *value;
+        int error;
+    } cases[] = {
+        {"retention.ms", "-1", 0},
+        {"retention.ms", "-2", ERR_INVALID_CONFIG},
+        {"retention.ms", "5m", ERR_INVALID_CONFIG},
+        {"retention.ms", "", ERR_INVALID_CONFIG},
+        {"retention.ms", "99999999999999999999", ERR_INVALID_CONFIG},
+        {"cleanup.policy", "compact,delete", 0},
+        {"cleanup.policy", "compact,", ERR_INVALID_CONFIG},
+        {"cleanup.policy", "shred", ERR_INVALID_CONFIG},
+        {"compression.type", "zstd", 0},
+        {"compression.type", "zstd,lz4", ERR_INVALID_CONFIG},
+        {"min.cleanable.dirty.ratio", "0.25", 0},
+        {"min.cleanable.dirty.ratio", "1.5", ERR_INVALID_CONFIG},
+        {"preallocate", "true", 0},
+        {"preallocate", "yes", ERR_INVALID_CONFIG},
+        {"unclean.leader.election.enable", "false", 0},
+        {"unclean.leader.election.enable", "true", ERR_INVALID_CONFIG},
+        {"message.timestamp.type", "LogAppendTime", ERR_INVALID_CONFIG},
+        {"max.message.bytes", "12", ERR_INVALID_CONFIG},
+        {"no.such.key", "1", ERR_INVALID_CONFIG},
+    };
+    char text[ERRMSG_SIZE];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(metadata_check_config(cases[i].key, cases[i].value, text), cases[i].error);
+    }
+    assert_int_equal(metadata_config_version("max.message.bytes"), 1);
+    assert_int_equal(metadata_config_version("retention.ms"), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +526,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(equal_commands_give_equal_digests, setup, teardown),
         cmocka_unit_test_setup_teardown(coordinators_are_made_once_under_fixed_group_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(commands_carry_the_oldest_version_that_has_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_topic_gets_more_partitions_behind_those_it_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(configs_are_kafkas_and_what_we_do_not_keep_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted_topics_stay_known, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
