@@ -47,6 +47,7 @@ static void draw_config(struct cluster *c)
     }
     f->disk_errors = draw(c, 0, 15) == 0;
     f->wipe = c->n >= 3 && c->n <= f->seeds && !f->disk_errors && draw(c, 0, 5) == 0;
+    f->lies = c->n >= 3 && !f->wipe && draw(c, 0, 3) == 0;
     f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
     f->isolate_mean_ns = c->n > 1 && draw(c, 0, 1) == 0 ? draw(c, 1, 6) * SIM_S : 0;
     f->isolate_max_ns = draw(c, 1000, 5000) * SIM_MS;
@@ -84,6 +85,16 @@ static void draw_world(struct cluster *c, struct sim_params *sim)
     sim->mono_drift_max_ppm = draw(c, 0, 1) == 0 ? (uint32_t)draw(c, 1, DRIFT_MAX_PPM) : 0;
 }
 
+/* The fault atlas: one disk lies, so that of three replicas two are whole, and only in a run in which no other disk loses
+ * anything for good. (disk_lies.c spares the newest write, as long as nothing stands behind it.) */
+static void draw_lies(struct cluster *c, struct sim_swarm_knobs *k)
+{
+    k->lie_mask = 1ull << draw(c, 0, c->n - 1);
+    k->lost_write_mean_ns = draw(c, 0, 1) * draw(c, 500, 10000) * SIM_MS;
+    k->astray_write_mean_ns = draw(c, 0, 1) * draw(c, 500, 10000) * SIM_MS;
+    k->rot_mean_ns = draw(c, 0, 1) * draw(c, 500, 10000) * SIM_MS;
+}
+
 static bool may(const struct cluster *c, const char *kind)
 {
     return c->params->faults == NULL || sim_swarm_named(c->params->faults, kind);
@@ -102,6 +113,7 @@ static void choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
     f->stop_mean_ns = !may(c, "stop") ? 0 : f->stop_mean_ns != 0 ? f->stop_mean_ns : 3 * SIM_S;
     f->isolate_mean_ns = !may(c, "isolate") ? 0 : f->isolate_mean_ns != 0 ? f->isolate_mean_ns : 3 * SIM_S;
     f->disk_errors = may(c, "disk");
+    f->lies = c->n >= 3;
     f->wipe = may(c, "wipe") && c->n >= 3 && c->n <= f->seeds;
     sim->net.spike_ppm = may(c, "loss") ? 1000 : 0;
     sim->net.reset_ppm = may(c, "tear") ? 50 : 0;
@@ -278,10 +290,17 @@ static bool all_clients(struct cluster *c, bool fresh)
     return true;
 }
 
+/* For good: its disk is empty, or corrupt where nothing can heal it. */
+static bool is_lost(const struct cluster_node *n)
+{
+    return n->wiped || n->refused;
+}
+
 static bool is_fresh(struct cluster *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (!c->nodes[i].wiped && (c->nodes[i].node == NULL || c->nodes[i].stopping)) {
+        const struct cluster_node *n = &c->nodes[i];
+        if (!is_lost(n) && (n->node == NULL || n->stopping)) {
             return false;
         }
     }
@@ -296,10 +315,10 @@ static bool is_idle(struct cluster *c)
 static void live_nodes(struct cluster *c, struct node **nodes)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->nodes[i].node == NULL && !c->nodes[i].wiped) {
+        if (c->nodes[i].node == NULL && !is_lost(&c->nodes[i])) {
             oracle_violation(c->oracle, "node %u is down after healing", i + 1);
         }
-        nodes[i] = c->nodes[i].wiped ? NULL : c->nodes[i].node;
+        nodes[i] = is_lost(&c->nodes[i]) ? NULL : c->nodes[i].node;
     }
 }
 
@@ -361,6 +380,9 @@ static void safety(struct cluster *c)
     uint64_t slow_max = SLOW_SYNC_MAX_NS / sim_world_knobs(c->world)->disk.sync_max_ns;
     if (knobs.slow_disk_factor_max > slow_max) {
         knobs.slow_disk_factor_max = (uint32_t)slow_max;
+    }
+    if (c->config.lies) {
+        draw_lies(c, &knobs);
     }
     choose_faults(c, &knobs);
     c->config.stalls = knobs.slow_disk_mean_ns == 0; /* both together would stop a node for an hour */
@@ -431,6 +453,7 @@ static bool is_verified(struct cluster *c)
 static void verify(struct cluster *c)
 {
     struct cluster_machine *m = cluster_machine_add(c, "v0");
+    unsigned i = 0;
 
     m->kinds[m->n++] = &client_verifier;
     cluster_machine_start(m);
@@ -439,7 +462,10 @@ static void verify(struct cluster *c)
         oracle_violation(c->oracle, "not everything could be read at the end");
     }
     client_verifier_conclude(m->clients[0]);
-    oracle_final_topics(c->oracle, control_metadata(node_control(c->nodes[c->nodes[0].wiped ? 1 : 0].node)));
+    while (is_lost(&c->nodes[i])) { /* one at most */
+        i++;
+    }
+    oracle_final_topics(c->oracle, control_metadata(node_control(c->nodes[i].node)));
 }
 
 /* At the very end, one log rots where later flushes prove that it was whole: what recovery makes of it is all that counts. */
@@ -450,7 +476,7 @@ static void rot(struct cluster *c)
     const struct wal *wal;
     uint64_t at;
 
-    if (n->node == NULL || n->wiped) {
+    if (n->node == NULL || is_lost(n)) {
         return;
     }
     wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)draw(c, 0, c->config.shards - 1)));

@@ -20,7 +20,9 @@ struct cluster_node {
     struct node *node; /* NULL: down */
     struct env *env;
     bool stopping;
-    bool rotten; /* a bit of its log was flipped: it may refuse to start */
+    bool rotten; /* its disk has lied: it may refuse to start */
+    bool refused; /* ... and it did, or would not go on */
+    unsigned refusals;
     bool wiped; /* its disk was emptied: it must refuse to be who it was */
     struct cluster_hook hooks[SHARDS_MAX];
 };
@@ -45,6 +47,7 @@ struct cluster_config {
     bool disk_errors;
     bool stalls; /* a node cut off from its peers may have a disk that stalls for seconds */
     bool wipe; /* one node loses its disk */
+    bool lies; /* one node's disk lies */
     uint64_t stop_mean_ns;    /* orderly stops; 0: none */
     uint64_t isolate_mean_ns; /* a node loses its peers, but not its clients; 0: never */
     uint64_t isolate_max_ns;

@@ -11,6 +11,7 @@
 
 #define DATA_DIR "/var/cairn"
 #define STOP_LIMIT_MS 1000
+#define REFUSALS_MAX 3 /* after that many, nobody tries to start it again */
 
 /* ---- nodes ----------------------------------------------------------------------------------------------------------- */
 
@@ -52,9 +53,32 @@ static void fill_params(const struct cluster_node *n, struct env *env, char *pee
     }
 }
 
+/* The disk has lied: from here on its node may find out, at any time. */
+static void note_lies(struct cluster_node *n)
+{
+    if (!n->rotten && sim_node_lies(n->machine) > 0) {
+        n->rotten = true;
+        oracle_node_rots(n->cluster->oracle, n->i);
+    }
+}
+
+/* Whether what its disk did explains why the node ends. */
+static bool disk_explains(struct cluster_node *n)
+{
+    note_lies(n);
+    return n->rotten || sim_node_disk_errors(n->machine) > 0;
+}
+
 static void on_refused(void *data, int err, const char *text)
 {
     struct cluster_node *n = data;
+    note_lies(n);
+    if (n->rotten) {
+        oracle_trace(n->cluster->oracle, "cluster: n%u refuses to go on: %s: %s", n->i + 1, err_name(err), text);
+        oracle_counts(n->cluster->oracle)->rot_refused++;
+        n->refused = true;
+        return;
+    }
     if (n->wiped && err == ERR_DISK_WIPED) {
         oracle_counts(n->cluster->oracle)->wiped_refused++;
         return;
@@ -66,6 +90,7 @@ static void look(struct cluster_hook *h)
 {
     struct cluster_node *n = h->node;
 
+    note_lies(n);
     /* While it closes, a shard takes its hook away before its groups go. */
     if (n->node != NULL && node_control(n->node)->shards != NULL && !list_empty(&h->shard->hook.link)) {
         oracle_turn(n->cluster->oracle, n->i, n->node, h->shard);
@@ -96,13 +121,19 @@ static void start(struct env *env, void *data)
     assert(params != NULL);
     n->env = env;
     n->stopping = false;
+    n->refused = false;
+    note_lies(n);
     fill_params(n, env, peer, sizeof peer, params);
     rv = node_open(params, &n->node, errmsg);
     free(params);
     if (rv != 0) {
         n->node = NULL;
-        oracle_counts(c->oracle)->rot_refused += n->rotten;
-        if (!c->config.disk_errors && !n->rotten) {
+        oracle_trace(c->oracle, "cluster: n%u does not start: %s: %s", n->i + 1, err_name(rv), errmsg);
+        if (n->rotten) {
+            n->refused = true;
+            n->refusals++;
+            oracle_counts(c->oracle)->rot_refused++;
+        } else if (!disk_explains(n)) {
             oracle_violation(c->oracle, "node %u does not start: %s: %s", n->i + 1, err_name(rv), errmsg);
         }
         env_loop_stop(env);
@@ -134,7 +165,7 @@ static void ended(struct sim_node *machine, enum sim_end how, void *data)
 
     oracle_trace(o, "cluster: n%u ends: %s %s", n->i + 1, hows[how], how == SIM_END_FATAL ? sim_node_fatal_reason(machine) : "");
     if (how == SIM_END_FATAL) {
-        if (!n->cluster->config.disk_errors) {
+        if (!disk_explains(n)) {
             oracle_violation(o, "node %u: fatal: %s", n->i + 1, sim_node_fatal_reason(machine));
         }
         oracle_counts(o)->fatals++;
@@ -167,7 +198,7 @@ void cluster_node_init(struct cluster *c, unsigned i)
 void cluster_node_start(struct cluster_node *n)
 {
     struct sim_program program = {start, ended, n};
-    if (!sim_node_running(n->machine)) {
+    if (!sim_node_running(n->machine) && n->refusals < REFUSALS_MAX) {
         oracle_trace(n->cluster->oracle, "cluster: n%u starts", n->i + 1);
         sim_node_start(n->machine, &program);
     }

@@ -47,7 +47,7 @@ static void page_buffer_free(struct sim_disk *disk, uint8_t *p)
     disk->free_pages[disk->n_free_pages++] = p;
 }
 
-static struct sim_page *page_find(const struct sim_inode *inode, uint64_t number)
+struct sim_page *sim_page_find(const struct sim_inode *inode, uint64_t number)
 {
     size_t c = number / SIM_CHUNK_PAGES;
     if (c >= inode->n_chunks || inode->chunks[c] == NULL) {
@@ -73,7 +73,7 @@ static struct sim_page *page_get(struct sim_inode *inode, uint64_t number)
     return &inode->chunks[c]->pages[number % SIM_CHUNK_PAGES];
 }
 
-static uint8_t *page_copy(struct sim_disk *disk, const uint8_t *from)
+uint8_t *sim_page_copy(struct sim_disk *disk, const uint8_t *from)
 {
     if (from == NULL) {
         return NULL;
@@ -88,14 +88,15 @@ static void page_make_dirty(struct sim_disk *disk, struct sim_inode *inode, stru
 {
     if (page->dirty && !same && sim_rng_chance(disk->rng, REWRITE_WRITEBACK_PPM)) {
         page_buffer_free(disk, page->stable);
-        page->stable = page_copy(disk, page->data);
+        page->stable = sim_page_copy(disk, page->data);
     }
     if (!page->dirty && !page->lost) {
-        page->stable = whole ? page->data : page_copy(disk, page->data);
+        page->stable = whole ? page->data : sim_page_copy(disk, page->data);
         page->data = whole ? NULL : page->data;
     }
     page->dirty = true;
     page->lost = false;
+    page->lied = false;
     if (!page->listed) {
         inode->dirty = grow(inode->dirty, &inode->dirty_capacity, inode->n_dirty + 1, sizeof(uint64_t));
         inode->dirty[inode->n_dirty++] = number;
@@ -103,12 +104,13 @@ static void page_make_dirty(struct sim_disk *disk, struct sim_inode *inode, stru
     }
 }
 
-static void page_clean(struct sim_disk *disk, struct sim_page *page)
+void sim_page_clean(struct sim_disk *disk, struct sim_page *page)
 {
     page_buffer_free(disk, page->stable);
     page->stable = NULL;
     page->dirty = false;
     page->lost = false;
+    page->lied = false;
 }
 
 /* Back to what the platter has. */
@@ -119,6 +121,7 @@ static void page_revert(struct sim_disk *disk, struct sim_page *page)
     page->stable = NULL;
     page->dirty = false;
     page->lost = false;
+    page->lied = false;
 }
 
 static void page_tear(struct sim_disk *disk, struct sim_page *page)
@@ -138,7 +141,7 @@ static void page_tear(struct sim_disk *disk, struct sim_page *page)
             memset(to, 0, SIM_SECTOR_SIZE);
         }
     }
-    page_clean(disk, page);
+    sim_page_clean(disk, page);
 }
 
 struct sim_inode *sim_inode_new(struct sim_disk *disk, bool is_dir)
@@ -244,7 +247,7 @@ size_t sim_disk_read(const struct sim_inode *inode, void *data, size_t size, uin
         uint64_t at = offset + done;
         size_t in_page = (size_t)(at % SIM_PAGE_SIZE);
         size_t n = SIM_PAGE_SIZE - in_page;
-        const struct sim_page *page = page_find(inode, at / SIM_PAGE_SIZE);
+        const struct sim_page *page = sim_page_find(inode, at / SIM_PAGE_SIZE);
         const uint8_t *from = NULL;
 
         if (page != NULL) {
@@ -324,18 +327,27 @@ static void inode_trim_beyond(struct sim_disk *disk, struct sim_inode *inode, st
 uint64_t sim_disk_sync(struct sim_disk *disk, struct sim_inode *inode)
 {
     uint64_t pages = 0;
+    uint64_t begin = UINT64_MAX;
+    uint64_t end = 0;
 
     for (size_t i = 0; i < inode->n_dirty; i++) {
-        struct sim_page *page = page_find(inode, inode->dirty[i]);
-        pages += page->dirty;
+        struct sim_page *page = sim_page_find(inode, inode->dirty[i]);
         page->listed = false;
         if (page->dirty) {
-            page_clean(disk, page);
+            uint64_t at = inode->dirty[i] * SIM_PAGE_SIZE;
+            begin = at < begin ? at : begin;
+            end = at + SIM_PAGE_SIZE > end ? at + SIM_PAGE_SIZE : end;
+            pages++;
+            sim_page_clean(disk, page);
             inode_trim_beyond(disk, inode, page, inode->dirty[i]);
         }
     }
     inode->n_dirty = 0;
     inode->size_stable = inode->size;
+    if (pages > 0) {
+        inode->newest_begin = begin;
+        inode->newest_end = end;
+    }
     return pages * SIM_PAGE_SIZE;
 }
 
@@ -344,9 +356,9 @@ uint64_t sim_disk_sync_range(struct sim_disk *disk, struct sim_inode *inode, uin
     uint64_t pages = 0;
 
     for (uint64_t n = offset / SIM_PAGE_SIZE; n * SIM_PAGE_SIZE < offset + size; n++) {
-        struct sim_page *page = page_find(inode, n);
+        struct sim_page *page = sim_page_find(inode, n);
         if (page != NULL && page->dirty) {
-            page_clean(disk, page); /* stays listed: the list skips what is clean */
+            sim_page_clean(disk, page); /* stays listed: the list skips what is clean */
             pages++;
         }
     }
@@ -356,19 +368,21 @@ uint64_t sim_disk_sync_range(struct sim_disk *disk, struct sim_inode *inode, uin
     } else if (offset + size > inode->size_stable) {
         inode->size_stable = offset + size;
     }
+    inode->newest_begin = offset;
+    inode->newest_end = offset + size;
     return pages * SIM_PAGE_SIZE;
 }
 
 void sim_disk_sync_fail(struct sim_disk *disk, struct sim_inode *inode)
 {
     for (size_t i = 0; i < inode->n_dirty; i++) {
-        struct sim_page *page = page_find(inode, inode->dirty[i]);
+        struct sim_page *page = sim_page_find(inode, inode->dirty[i]);
         page->listed = false;
         if (!page->dirty) {
             continue;
         }
         if (sim_rng_next(disk->rng) & 1) {
-            page_clean(disk, page);
+            sim_page_clean(disk, page);
         } else {
             page->dirty = false;
             page->lost = true;
@@ -392,14 +406,14 @@ int sim_disk_resize(struct sim_disk *disk, struct sim_inode *inode, uint64_t siz
     }
     uint64_t first = (size + SIM_PAGE_SIZE - 1) / SIM_PAGE_SIZE;
     if (size % SIM_PAGE_SIZE != 0) {
-        struct sim_page *page = page_find(inode, size / SIM_PAGE_SIZE);
+        struct sim_page *page = sim_page_find(inode, size / SIM_PAGE_SIZE);
         if (page != NULL && page->data != NULL) {
             page_make_dirty(disk, inode, page, size / SIM_PAGE_SIZE, false, true);
             memset(page->data + size % SIM_PAGE_SIZE, 0, SIM_PAGE_SIZE - size % SIM_PAGE_SIZE);
         }
     }
     for (uint64_t n = first; n < inode->n_chunks * SIM_CHUNK_PAGES; n++) {
-        struct sim_page *page = page_find(inode, n);
+        struct sim_page *page = sim_page_find(inode, n);
         if (page == NULL) {
             n += SIM_CHUNK_PAGES - n % SIM_CHUNK_PAGES - 1;
         } else if (page->data != NULL) {
@@ -449,7 +463,7 @@ static void crash_page(struct sim_disk *disk, struct sim_page *page, unsigned mo
         page_revert(disk, page);
         disk->counts->pages_dropped++;
     } else if (choice == 1) {
-        page_clean(disk, page);
+        sim_page_clean(disk, page);
         disk->counts->pages_kept++;
     } else {
         page_tear(disk, page);
@@ -460,10 +474,11 @@ static void crash_page(struct sim_disk *disk, struct sim_page *page, unsigned mo
 void sim_inode_crash(struct sim_disk *disk, struct sim_inode *inode, unsigned mode)
 {
     uint64_t size = crash_size(disk, inode, mode);
+    const uint64_t newest[] = {inode->newest_begin, inode->newest_end};
     size_t cut = mode == CRASH_PREFIX ? sim_rng_below(disk->rng, inode->n_dirty + 1) : 0;
 
     for (size_t i = 0; i < inode->n_dirty; i++) {
-        struct sim_page *page = page_find(inode, inode->dirty[i]);
+        struct sim_page *page = sim_page_find(inode, inode->dirty[i]);
         page->listed = false;
         if (!page->dirty) {
             continue;
@@ -484,6 +499,8 @@ void sim_inode_crash(struct sim_disk *disk, struct sim_inode *inode, unsigned mo
     int rv = sim_disk_resize(disk, inode, size);
     assert(rv == 0);
     (void)sim_disk_sync(disk, inode);
+    inode->newest_begin = newest[0];
+    inode->newest_end = newest[1];
 }
 
 void sim_disk_crash(struct sim_disk *disk)

@@ -23,7 +23,8 @@ struct sim_page {
     uint8_t *data;   /* what readers see; NULL: zeros */
     uint8_t *stable; /* what the platter has, while dirty or lost; NULL: zeros */
     bool dirty;      /* to be written at the next sync */
-    bool lost;       /* a failed sync gave it up: the page cache shows it, the platter never gets it */
+    bool lost;       /* a failed sync gave it up, or the disk lied: the page cache shows it, the platter never gets it */
+    bool lied;       /* the disk lied */
     bool listed;     /* in the inode's list of dirty pages */
 };
 
@@ -53,6 +54,8 @@ struct sim_inode {
     uint64_t charged; /* bytes counted against the disk's limit */
     uint64_t size;
     uint64_t size_stable;
+    uint64_t newest_begin; /* bytes of the newest write that was synced */
+    uint64_t newest_end;
     struct sim_chunk **chunks;
     size_t n_chunks;
     uint64_t *dirty; /* page numbers in the order in which they became dirty */
@@ -85,6 +88,7 @@ struct sim_disk {
     uint64_t inode_next;
     uint64_t size_limit_bytes;
     uint64_t used_bytes;
+    uint64_t lies; /* writes that were lost or went elsewhere, bits that flipped */
     uint8_t **free_pages; /* recycled buffers */
     size_t n_free_pages;
     size_t free_capacity;
@@ -109,6 +113,18 @@ uint64_t sim_disk_sync_range(struct sim_disk *disk, struct sim_inode *inode, uin
 void sim_disk_sync_fail(struct sim_disk *disk, struct sim_inode *inode);
 int sim_disk_resize(struct sim_disk *disk, struct sim_inode *inode, uint64_t size) MUST_USE;
 
+/* ---- lies (disk_lies.c) ----
+ * What a disk does wrong in silence. No log survives the undetected loss of the newest thing that it said was durable, so
+ * the newest synced write of each file is spared: damage that nothing was synced behind is undone when the program ends. */
+
+/* A synced write, of @size bytes at @offset: none or only some of its pages reached the platter. @astray: what is missing
+ * there stands somewhere else, in this file or another, in the place of what was there. */
+void sim_disk_lose(struct sim_disk *disk, struct sim_inode *inode, uint64_t offset, uint64_t size, bool astray);
+/* One bit at rest, in some file; half of the times the page cache still has it right. False: there was none to flip. */
+bool sim_disk_rot(struct sim_disk *disk);
+/* The program has ended: mercy for the newest. */
+void sim_disk_spare_newest(struct sim_disk *disk);
+
 /* Names (disk_dir.c). Paths are relative to the root, with or without a leading '/'. */
 struct sim_inode *sim_disk_lookup(struct sim_disk *disk, const char *path);
 int sim_disk_create(struct sim_disk *disk, const char *path, bool is_dir, struct sim_inode **out) MUST_USE;
@@ -124,6 +140,9 @@ void sim_disk_dirs_close(struct sim_disk *disk);
 struct sim_inode *sim_inode_new(struct sim_disk *disk, bool is_dir);
 void sim_inode_unref(struct sim_disk *disk, struct sim_inode *inode);
 void sim_inode_account(struct sim_disk *disk, struct sim_inode *inode);
+struct sim_page *sim_page_find(const struct sim_inode *inode, uint64_t number);
+uint8_t *sim_page_copy(struct sim_disk *disk, const uint8_t *from); /* NULL: zeros */
+void sim_page_clean(struct sim_disk *disk, struct sim_page *page);
 void sim_inode_crash(struct sim_disk *disk, struct sim_inode *inode, unsigned mode);
 
 /* Flip one bit of what is stored, in the cache as well as on the platter: rot at rest. False: no such byte. */

@@ -66,6 +66,13 @@ static void die(struct sim_loop *loop)
     sim_die(node, node->ops_end == SIM_END_NONE ? SIM_END_KILL : node->ops_end);
 }
 
+/* An error of the disk's, for the program to deal with. */
+static int fault(struct sim_loop *loop, int rv)
+{
+    loop->node->disk_errors += rv == ERR_IO || rv == ERR_NO_SPACE;
+    return rv;
+}
+
 /* ---- open files ------------------------------------------------------------------------------ */
 
 int sim_file_open(struct env *env, const char *path, unsigned flags, struct env_file **out)
@@ -142,7 +149,7 @@ int sim_file_read(struct env_file *file, void *data, size_t size, uint64_t offse
     }
     if (sim_rng_chance(rng, k->read_error_ppm)) {
         loop->world->counts.read_errors++;
-        return ERR_IO;
+        return fault(loop, ERR_IO);
     }
     if (sim_rng_chance(rng, k->flip_ppm) && size > 0) {
         sim_inode_flip(&loop->node->disk, file->inode, offset + sim_rng_below(rng, size), (unsigned)sim_rng_next(rng));
@@ -202,21 +209,26 @@ int sim_file_write(struct env_file *file, const struct iovec *iov, size_t n_iov,
     if (sim_rng_chance(&loop->world->rng, k->write_error_ppm)) {
         loop->world->counts.write_errors++;
         file->failed = true;
-        return ERR_IO;
+        return fault(loop, ERR_IO);
     }
     int rv = sim_disk_write(disk, file->inode, iov, n_iov, offset, &written);
     if (rv != 0 || sync == ENV_SYNC_NONE) {
         charge_bytes(loop, written / 8);
-        return rv;
+        return fault(loop, rv);
     }
     charge_sync(loop);
     charge_bytes(loop, written);
     if (sim_rng_chance(&loop->world->rng, k->sync_error_ppm)) {
         sim_disk_sync_fail(disk, file->inode);
         file->failed = true;
-        return ERR_IO;
+        return fault(loop, ERR_IO);
     }
-    (void)sim_disk_sync_range(disk, file->inode, offset, written);
+    if (loop->node->lie == SIM_LIE_NONE) {
+        (void)sim_disk_sync_range(disk, file->inode, offset, written);
+    } else {
+        sim_disk_lose(disk, file->inode, offset, written, loop->node->lie == SIM_LIE_ASTRAY);
+        loop->node->lie = SIM_LIE_NONE;
+    }
     return 0;
 }
 
@@ -238,7 +250,7 @@ int sim_file_sync(struct env_file *file)
     if (sim_rng_chance(&loop->world->rng, knobs_of(loop)->sync_error_ppm)) {
         sim_disk_sync_fail(disk, file->inode);
         file->failed = true;
-        return ERR_IO;
+        return fault(loop, ERR_IO);
     }
     charge_bytes(loop, sim_disk_sync(disk, file->inode));
     return 0;
@@ -263,7 +275,7 @@ static int resize(struct env_file *file, uint64_t size)
     if (dies) {
         die(loop);
     }
-    return rv;
+    return fault(loop, rv);
 }
 
 int sim_file_allocate(struct env_file *file, uint64_t size, bool zero_fill)
@@ -337,7 +349,7 @@ int sim_dir_sync(struct env *env, const char *path)
 
     charge_sync(loop);
     if (sim_rng_chance(&loop->world->rng, knobs_of(loop)->sync_error_ppm)) {
-        return ERR_IO;
+        return fault(loop, ERR_IO);
     }
     return name_op(env, NAME_SYNC, path, NULL);
 }

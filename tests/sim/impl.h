@@ -117,6 +117,8 @@ struct sim_node {
     enum sim_end ops_end;
 
     uint64_t disk_stalled_until;
+    uint64_t disk_errors; /* given to the present or last program */
+    enum sim_lie lie;     /* about the next synced write */
 
     uint64_t mono_offset_ns;
     int32_t mono_drift_ppm; /* since power on */

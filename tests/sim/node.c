@@ -84,6 +84,7 @@ void sim_node_start(struct sim_node *node, const struct sim_program *program)
     node->paused = false;
     node->dying = SIM_END_NONE;
     node->ops_left = UINT64_MAX;
+    node->disk_errors = 0;
     node->incarnation++;
     node->program = *program;
     node->main = sim_loop_new(node);
@@ -116,6 +117,8 @@ void sim_node_finish(struct sim_node *node)
     if (how != SIM_END_EXIT) {
         sim_work_crash(node);
     }
+    sim_disk_spare_newest(&node->disk);
+    node->lie = SIM_LIE_NONE;
     node->dead = true;
     node->end = how;
     sim_hash_add(world, ((uint64_t)how << 16) ^ node->id);
@@ -306,6 +309,25 @@ struct sim_disk_knobs *sim_node_disk_knobs(struct sim_node *node)
 void sim_node_set_disk_size(struct sim_node *node, uint64_t bytes)
 {
     node->disk.size_limit_bytes = bytes;
+}
+
+uint64_t sim_node_disk_errors(const struct sim_node *node)
+{
+    return node->disk_errors;
+}
+
+void sim_node_lie(struct sim_node *node, enum sim_lie lie)
+{
+    if (lie == SIM_LIE_ROT) {
+        (void)sim_disk_rot(&node->disk);
+    } else {
+        node->lie = lie;
+    }
+}
+
+uint64_t sim_node_lies(const struct sim_node *node)
+{
+    return node->disk.lies;
 }
 
 void sim_node_stall_disk(struct sim_node *node, uint64_t until_ns)

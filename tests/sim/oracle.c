@@ -149,6 +149,17 @@ void oracle_forget_replica(struct seen_replica *r)
     r->n_hard = 0;
 }
 
+void oracle_same_replica(struct seen_replica *r, uint64_t replica)
+{
+    if (r->replica != replica) {
+        if (r->replica != 0) {
+            oracle_forget_replica(r);
+            r->session = UINT64_MAX; /* nothing of it is left in memory, either */
+        }
+        r->replica = replica;
+    }
+}
+
 void oracle_log_free(struct oracle *o)
 {
     struct seen_replica *r, *next_r;

@@ -75,6 +75,7 @@ struct seen_replica {
         uint64_t node;
         uint64_t group;
     } key;
+    uint64_t replica;    /* its id; a successor on the same node has another */
     uint32_t generation; /* of its core; what follows from memory alone starts over with a new one */
     uint64_t session;    /* of its node */
     uint64_t term;
@@ -177,6 +178,7 @@ void *oracle_grow(void *memory, uint64_t *capacity, uint64_t need, size_t size);
 struct seen_replica *oracle_find_replica(struct oracle *o, unsigned node, uint64_t group); /* NULL: never seen */
 struct seen_replica *oracle_get_replica(struct oracle *o, unsigned node, uint64_t group);
 void oracle_forget_replica(struct seen_replica *r); /* nothing of it is to come back */
+void oracle_same_replica(struct seen_replica *r, uint64_t replica); /* ... unless it is this one; else its successor is met */
 
 /* oracle_log.c: equal index, equal state. */
 void oracle_note_state(struct oracle *o, struct seen_replica *r, uint64_t applied, uint32_t digest);

@@ -52,6 +52,7 @@ static void look_recovered(void *data, struct wal_group *w)
         oracle_violation(o, "group %" PRIu64 ": damaged on node %u, though no disk has rotted", info.group, start->i + 1);
     }
     r = oracle_get_replica(o, start->i, info.group);
+    oracle_same_replica(r, info.replica);
     r->session = o->sessions[start->i]; /* met */
     r->generation = UINT32_MAX;
     if (info.tombstone) {
@@ -111,7 +112,7 @@ void oracle_node_started(struct oracle *o, unsigned i, struct node *node)
     HASH_ITER(hh, o->replicas, r, next)
     {
         if (r->key.node == i && r->session != o->sessions[i] && r->stored > 0) {
-            if (!oracle_group_doomed(o, r->key.group)) {
+            if (!oracle_group_doomed(o, r->key.group) && !o->rotten[i]) { /* a corrupt one is dropped */
                 oracle_violation(o, "durability: node %u forgot its replica of group %" PRIu64 " with %" PRIu64
                                  " durable entries", i + 1, r->key.group, r->stored);
             }

@@ -361,10 +361,14 @@ static void look(void *data, struct group *g)
     struct turn *t = data;
     struct oracle *o = t->o;
     struct seen_replica *r;
+    uint32_t voters = 0;
 
-    if (g->fail_err != 0) {
+    if (g->fail_err != 0 && !o->rotten[t->i]) {
         oracle_violation(o, "group %" PRIu64 ": the replica on node %u stopped: %s: %s", g->id, t->i + 1,
                          err_name(g->fail_err), g->fail_text == NULL ? "" : g->fail_text);
+    }
+    if (g->state == GROUP_FAILED && (r = oracle_find_replica(o, t->i, g->id)) != NULL && r->last > r->gone.end) {
+        r->gone.end = r->last; /* what became durable in its very last turn was not seen */
     }
     if (g->state != GROUP_OPEN || core_failed(g->core)) {
         return;
@@ -374,6 +378,7 @@ static void look(void *data, struct group *g)
                          core_replica(g->core));
     }
     r = oracle_get_replica(o, t->i, g->id);
+    oracle_same_replica(r, core_replica(g->core));
     if (r->session != o->sessions[t->i] || r->generation != g->generation) {
         r->session = o->sessions[t->i];
         r->generation = g->generation;
@@ -391,8 +396,13 @@ static void look(void *data, struct group *g)
     if (core_term(g->core) < r->term) {
         oracle_violation(o, "group %" PRIu64 ": the term of node %u went back", g->id, t->i + 1);
     }
+    if (core_role(g->core) == CORE_LEADER) {
+        voters = core_config_voters(core_config(g->core));
+        if (voters < r->group->voters || r->group->voters == 0) {
+            r->group->voters = voters; /* what this turn has committed may have been before the change */
+        }
+    }
     if (core_role(g->core) == CORE_LEADER && (!r->leads || r->term != core_term(g->core))) {
-        r->group->voters = core_config_voters(core_config(g->core));
         note_leader(o, r, g->replica, core_term(g->core));
     }
     r->leads = core_role(g->core) == CORE_LEADER;
@@ -400,6 +410,9 @@ static void look(void *data, struct group *g)
     r->vote = g->core->raft.voted_for;
     if (r->commit != core_commit(g->core)) {
         follow_commit(o, r, g);
+    }
+    if (r->leads) {
+        r->group->voters = voters;
     }
     if (r->applied != g->applied) {
         follow_applied(o, r, g, t->node, t->shard);

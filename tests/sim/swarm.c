@@ -275,6 +275,31 @@ static void fill_disk(struct sim_swarm *s, struct sim_node *node)
     s->counts.full_disks++;
 }
 
+static void lie(struct sim_swarm *s, uint64_t mean_ns, enum sim_lie how, unsigned *count)
+{
+    size_t n = sim_world_n_nodes(s->world);
+    size_t first;
+
+    if (!due(s, mean_ns)) {
+        return;
+    }
+    first = sim_rng_below(&s->rng, n);
+    for (size_t i = 0; i < n; i++) {
+        if ((s->knobs.lie_mask >> (first + i) % n) & 1) {
+            sim_node_lie(sim_world_node(s->world, (first + i) % n), how);
+            *count += 1;
+            return;
+        }
+    }
+}
+
+static void lies(struct sim_swarm *s)
+{
+    lie(s, s->knobs.lost_write_mean_ns, SIM_LIE_LOST, &s->counts.lost_writes);
+    lie(s, s->knobs.astray_write_mean_ns, SIM_LIE_ASTRAY, &s->counts.astray_writes);
+    lie(s, s->knobs.rot_mean_ns, SIM_LIE_ROT, &s->counts.rot_bits);
+}
+
 static void machines(struct sim_swarm *s)
 {
     const struct sim_swarm_knobs *k = &s->knobs;
@@ -293,6 +318,7 @@ static void machines(struct sim_swarm *s)
     if (due(s, k->full_disk_mean_ns)) {
         fill_disk(s, draw_node(s));
     }
+    lies(s);
     if (due(s, k->clock_mean_ns)) {
         int64_t offset = (int64_t)sim_rng_below(&s->rng, (uint64_t)k->clock_max_ms * 2 + 1) - k->clock_max_ms;
         int32_t drift = (int32_t)sim_rng_below(&s->rng, 2001) - 1000;

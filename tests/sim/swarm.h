@@ -24,6 +24,9 @@
     X(slow_disk, slow_disks)     /* a factor */                                                                        \
     X(stall, stalls)             /* nothing reaches the disk for seconds */                                            \
     X(full_disk, full_disks)     /* next to no room for a while; never drawn here: not every program bears it */       \
+    X(lost_write, lost_writes)     /* these three only on the nodes of lie_mask; never drawn here */                   \
+    X(astray_write, astray_writes)                                                                                     \
+    X(rot, rot_bits)                                                                                                       \
     X(clock, clocks)             /* the wall clock jumps, forth or back, and drifts from then on */
 
 struct sim_swarm_knobs {
@@ -34,6 +37,7 @@ struct sim_swarm_knobs {
     uint64_t begin_ns; /* of the world's time */
     uint64_t end_ns;   /* here all heals */
     uint64_t node_mask; /* who suffers; bit i: node i */
+    uint64_t lie_mask;  /* whose disks lie: few enough that a good copy of everything is left (the fault atlas) */
     unsigned down_max; /* nodes down or paused at once, except by cutting all power */
 
     uint32_t op_kill_restart_ppm; /* restarts that die again, while they start */

@@ -105,7 +105,11 @@ void sim_params_default(struct sim_params *params);
     X(write_errors)                                                                                                    \
     X(read_errors)                                                                                                     \
     X(disk_full)        /* calls that found no space */                                                                \
-    X(stalled_calls)    /* calls that waited for a stalled disk */
+    X(stalled_calls)    /* calls that waited for a stalled disk */                                                     \
+    X(writes_lost)      /* that the disk called durable */                                                             \
+    X(writes_astray)    /* ... and that damaged something else */                                                      \
+    X(bits_rotten)                                                                                                     \
+    X(lies_undone)      /* pages: nothing stood behind them that could prove the damage */
 
 struct sim_world_counts {
 #define X(name) uint64_t name;
@@ -192,6 +196,12 @@ void sim_node_set_clock(struct sim_node *node, int64_t offset_ms, int32_t drift_
 
 struct sim_disk_knobs *sim_node_disk_knobs(struct sim_node *node);
 void sim_node_set_disk_size(struct sim_node *node, uint64_t bytes);
+/* Calls of the node's present or last program that returned ERR_IO or ERR_NO_SPACE. */
+uint64_t sim_node_disk_errors(const struct sim_node *node);
+/* The disk lies (disk.h): loses the next synced write, lets it land elsewhere, or flips a bit. */
+enum sim_lie { SIM_LIE_NONE, SIM_LIE_LOST, SIM_LIE_ASTRAY, SIM_LIE_ROT };
+void sim_node_lie(struct sim_node *node, enum sim_lie lie);
+uint64_t sim_node_lies(const struct sim_node *node); /* told so far */
 /* What must reach the platter, or come from it, waits until then. */
 void sim_node_stall_disk(struct sim_node *node, uint64_t until_ns);
 uint64_t sim_node_disk_size(const struct sim_node *node);
