@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 from cluster import TestFailure, check, wait_until
 
@@ -152,7 +153,7 @@ ALL = [Python("confluent-kafka-python", "confluent.py", "confluent_kafka"),
 
 
 class Program:
-    """A client's program, running; `lines` grows as it speaks."""
+    """A client's program, running; `lines` grows as it speaks; each has the time when it was `heard`."""
 
     running = []
 
@@ -172,7 +173,7 @@ class Program:
 
     def _read(self):
         for line in self.process.stdout:
-            self.lines.append(json.loads(line))
+            self.lines.append(dict(json.loads(line), heard=time.monotonic()))
 
     def _read_errors(self):
         for line in self.process.stderr:

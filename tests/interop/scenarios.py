@@ -167,6 +167,46 @@ def admin(cluster, client, topic):
     check(said.get("broker_configs", 0) > 10, "%s: a broker's configs: %s" % (client.name, said))
 
 
+def longest_pauses(lines):
+    """Of each partition, the longest time between two acknowledgements."""
+    last, longest = {}, {}
+    for line in lines:
+        if "p" in line:
+            longest[line["p"]] = max(longest.get(line["p"], 0), line["heard"] - last.get(line["p"], line["heard"]))
+            last[line["p"]] = line["heard"]
+    return [longest[p] for p in sorted(longest)]
+
+
+def rolling_restart(cluster, client, topic):
+    """All nodes, one after the other, under a running group and a producer: no error reaches the program."""
+    cluster.create_topic(topic, PARTITIONS, 3)
+    members = [client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=topic + "-group", count=0,
+                            instance="") for _ in range(3)]
+    producer = client.start("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=0, count=1000000,
+                            rate=500)
+    seen = lambda: {number(line) for m in members for line in m.of("o")}  # noqa: E731
+    wait_until("%s: the group works" % client.name, lambda: len(seen()) > 500, 60)
+    for node in cluster.nodes.values():
+        mark = len(producer.of("ack"))
+        check(node.term() == 0, "node %d did not end well" % node.id)
+        producer.wait("it goes on without node %d" % node.id, lambda p: len(p.of("ack")) > mark + 500)
+        node.start()
+        cluster.wait_formed(3)
+    lines = producer.end(120)
+    errors = [line for line in lines if "error" in line]
+    check(not errors, "%s: errors reached the program: %s" % (client.name, errors[:3]))
+    acked = [line["ack"] for line in lines if "ack" in line]
+    check(sorted(set(acked)) == list(range(len(acked))), "%s: not all of %d were acknowledged, once" % (client.name, len(acked)))
+    wait_until("%s: all is processed" % client.name, lambda: len(seen()) == len(acked), 60)
+    for member in members:
+        member.end()
+    check_consumed(client, [line for m in members for line in m.of("o")], acked, acked, doubles=not client.idempotent)
+    pauses = longest_pauses(lines)
+    if pauses:
+        say("  %s: %d acknowledged; longest pause of each partition: %s s" %
+            (client.name, len(acked), " ".join("%.2f" % p for p in pauses)))
+
+
 def static_members(cluster, client, topic):
     """A member with a name of its own comes back in time: the other one is not disturbed."""
     if not client.static_members:
@@ -220,4 +260,4 @@ def box(cluster, client, topic):
         child.wait()
 
 
-SCENARIOS = {f.__name__: f for f in (codecs, offsets, admin, leader_loss, groups, static_members, box)}
+SCENARIOS = {f.__name__: f for f in (codecs, offsets, admin, leader_loss, rolling_restart, groups, static_members, box)}
