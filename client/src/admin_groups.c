@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "client/src/admin.h"
-#include "client/src/core/group_wire.h"
+#include "client/src/core/membership_wire.h"
 #include "proto/native/native.pb-c.h"
 
 #define RETRY_MS 50
@@ -187,7 +187,7 @@ static struct cairn_group_description *description_build(const Cairn__Native__Gr
     struct kafka_arena arena;
     struct admin_memory m;
 
-    kafka_arena_init(&arena, GROUP_WIRE_ARENA_MAX);
+    kafka_arena_init(&arena, MEMBERSHIP_WIRE_ARENA_MAX);
     for (size_t i = 0; assignments != NULL && i < in->n_members; i++) {
         assignment_parse(in->members[i], &arena, &assignments[i]);
         size += member_size(in->members[i], &assignments[i]);
@@ -216,7 +216,7 @@ static struct cairn_group_description *description_build(const Cairn__Native__Gr
 /* A call about one group that names it inside, too, and may answer for it alone: asked again as long as that error may
  * pass. @read gives it. */
 static int group_run(struct admin_call *a, const ProtobufCMessage *m, const char *what,
-                     int (*read)(struct admin_call *a, void *out), void *out, struct cairn_error *error)
+                          int (*read)(struct admin_call *a, void *out), void *out, struct cairn_error *error)
 {
     uint64_t deadline_ns = driver_now_ns() + a->timeout_ms * NS_PER_MS;
     int rv;

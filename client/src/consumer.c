@@ -39,7 +39,7 @@ static void task_close(struct core *core, void *arg)
 
 static int consumer_options(struct cairn_consumer *c, const struct cairn_options *options, struct cairn_error *error)
 {
-    struct group_config *g = &c->config.group;
+    struct membership_config *g = &c->config.group;
     const char *id = "";
     const char *instance = "";
     const char *assignors = "";
@@ -177,7 +177,7 @@ int cairn_consumer_assign(struct cairn_consumer *c, const char *topic, int32_t p
     int rv = ERR_INVALID;
 
     uv_mutex_lock(&c->mutex);
-    if (topic != NULL && partition >= 0 && !(c->core->group != NULL && c->core->group->state != GROUP_IDLE)) {
+    if (topic != NULL && partition >= 0 && !(c->core->group != NULL && c->core->group->state != MEMBERSHIP_IDLE)) {
         rv = consumer_assign(c->core, topic, (uint32_t)partition, offset, &wake);
     }
     consumer_unlock_and_wake(c, wake);
@@ -411,7 +411,7 @@ int cairn_consumer_poll(struct cairn_consumer *c, uint32_t timeout_ms, struct ca
     }
     uv_mutex_lock(&c->mutex);
     if (c->core->group != NULL) {
-        group_polled(c->core->group, now_ns, true, &wake);
+        membership_polled(c->core->group, now_ns, true, &wake);
     }
     records_done(c);
     if (c->records.err != 0) {
@@ -421,7 +421,7 @@ int cairn_consumer_poll(struct cairn_consumer *c, uint32_t timeout_ms, struct ca
         rv = poll_wait(c, now_ns + timeout_ms * NS_PER_MS, records, &wake, error);
     }
     if (c->core->group != NULL) {
-        group_polled(c->core->group, driver_now_ns(), false, &wake);
+        membership_polled(c->core->group, driver_now_ns(), false, &wake);
     }
     consumer_unlock_and_wake(c, wake);
     return rv;

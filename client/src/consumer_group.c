@@ -7,19 +7,19 @@
 
 #define LEAVE_WAIT_MS 3000 /* commits at the end, and then the coordinator's answer */
 
-static int name_set(char out[GROUP_ID_MAX + 1], const char *option, const char *value, struct cairn_error *error)
+static int name_set(char out[MEMBERSHIP_ID_MAX + 1], const char *option, const char *value, struct cairn_error *error)
 {
-    if (strlen(value) > GROUP_ID_MAX) {
-        return error_set(error, ERR_CONFIG, "option %s: at most %d bytes", option, GROUP_ID_MAX);
+    if (strlen(value) > MEMBERSHIP_ID_MAX) {
+        return error_set(error, ERR_CONFIG, "option %s: at most %d bytes", option, MEMBERSHIP_ID_MAX);
     }
-    snprintf(out, GROUP_ID_MAX + 1, "%s", value);
+    snprintf(out, MEMBERSHIP_ID_MAX + 1, "%s", value);
     return 0;
 }
 
 int consumer_group_options(struct cairn_consumer *c, const char *id, const char *instance, const char *assignors,
                            struct cairn_error *error)
 {
-    struct group_config *g = &c->config.group;
+    struct membership_config *g = &c->config.group;
     int rv = name_set(g->id, "group_id", id, error);
 
     rv = rv == 0 ? name_set(g->instance, "group_instance_id", instance, error) : rv;
@@ -85,8 +85,8 @@ static void task_subscribe(struct core *core, void *arg)
 
     consumer_lock(consumer);
     t->rv = ERR_EXISTS;
-    if (consumer->group->state != GROUP_IDLE || !has_partitions(consumer)) {
-        t->rv = group_subscribe(consumer->group, t->topics, t->count);
+    if (consumer->group->state != MEMBERSHIP_IDLE || !has_partitions(consumer)) {
+        t->rv = membership_subscribe(consumer->group, t->topics, t->count);
     }
     consumer_unlock(consumer);
 }
@@ -123,11 +123,11 @@ static void tell(struct cairn_consumer *c, enum cairn_rebalance what, const stru
     uv_mutex_lock(&c->mutex);
 }
 
-static void event_tell(struct cairn_consumer *c, const struct group_event *e)
+static void event_tell(struct cairn_consumer *c, const struct membership_event *e)
 {
-    static const enum cairn_rebalance words[] = {[GROUP_ASSIGNED] = CAIRN_REBALANCE_ASSIGNED,
-                                                 [GROUP_REVOKED] = CAIRN_REBALANCE_REVOKED,
-                                                 [GROUP_LOST] = CAIRN_REBALANCE_LOST};
+    static const enum cairn_rebalance words[] = {[MEMBERSHIP_ASSIGNED] = CAIRN_REBALANCE_ASSIGNED,
+                                                 [MEMBERSHIP_REVOKED] = CAIRN_REBALANCE_REVOKED,
+                                                 [MEMBERSHIP_LOST] = CAIRN_REBALANCE_LOST};
     struct cairn_topic_partition *partitions;
 
     if (c->rebalanced == NULL) {
@@ -135,12 +135,12 @@ static void event_tell(struct cairn_consumer *c, const struct group_event *e)
     }
     partitions = calloc(e->parts.count + 1, sizeof *partitions);
     for (size_t i = 0; partitions != NULL && i < e->parts.count; i++) {
-        const struct group_part *part = &e->parts.items[i];
+        const struct membership_part *part = &e->parts.items[i];
         const struct consumer_partition *p = consumer_find(c->core, part->topic->name, part->partition);
 
         partitions[i].topic = part->topic->name;
         partitions[i].partition = (int32_t)part->partition;
-        partitions[i].offset = e->kind == GROUP_ASSIGNED ? part->offset : p != NULL ? p->done_offset : -1;
+        partitions[i].offset = e->kind == MEMBERSHIP_ASSIGNED ? part->offset : p != NULL ? p->done_offset : -1;
     }
     tell(c, words[e->kind], partitions, partitions != NULL ? e->parts.count : 0);
     free(partitions);
@@ -148,17 +148,17 @@ static void event_tell(struct cairn_consumer *c, const struct group_event *e)
 
 int consumer_group_events(struct cairn_consumer *c, bool *wake, struct cairn_error *error)
 {
-    struct group *g = c->core->group;
-    struct group_event *e;
+    struct membership *g = c->core->group;
+    struct membership_event *e;
     int rv;
 
     if (g == NULL) {
         return 0;
     }
-    e = group_take(c->core, &rv, wake);
+    e = membership_take(c->core, &rv, wake);
     if (e != NULL) {
         event_tell(c, e);
-        group_done(c->core, wake);
+        membership_done(c->core, wake);
     } else if (rv != 0) {
         return error_set(error, rv, "take partitions of group %.100s: %s", g->config.id, err_text(rv));
     }
@@ -220,7 +220,7 @@ struct offsets_task {
     char text[ERRMSG_SIZE];
 };
 
-static void sync_done(struct group_offsets *o)
+static void sync_done(struct membership_offsets *o)
 {
     struct offsets_task *t = o->owner;
 
@@ -230,7 +230,7 @@ static void sync_done(struct group_offsets *o)
         t->status = o->parts.items[0].error;
     }
     snprintf(t->text, sizeof t->text, "%s", t->status == o->status ? o->text : err_text(t->status));
-    group_offsets_free(o);
+    membership_offsets_free(o);
     uv_sem_post(&t->done);
 }
 
@@ -239,7 +239,7 @@ struct async_commit {
     void *arg;
 };
 
-static void async_done(struct group_offsets *o)
+static void async_done(struct membership_offsets *o)
 {
     struct async_commit *a = o->owner;
 
@@ -247,28 +247,28 @@ static void async_done(struct group_offsets *o)
         a->callback(a->arg, o->status, o->text);
     }
     free(a);
-    group_offsets_free(o);
+    membership_offsets_free(o);
 }
 
-static int offsets_collect(struct offsets_task *t, struct group_offsets **out)
+static int offsets_collect(struct offsets_task *t, struct membership_offsets **out)
 {
-    struct group *g = t->c->core->group;
-    struct group_offsets *o;
+    struct membership *g = t->c->core->group;
+    struct membership_offsets *o;
     int rv = 0;
 
     if (t->offsets == NULL) {
-        return group_processed(g, out);
+        return membership_processed(g, out);
     }
-    o = group_offsets_new(g);
+    o = membership_offsets_new(g);
     if (o == NULL) {
         return ERR_NOMEM;
     }
     for (size_t i = 0; i < t->count && rv == 0; i++) {
-        rv = group_parts_add(g->core, &o->parts, t->offsets[i].topic, (uint32_t)t->offsets[i].partition,
-                             t->offsets[i].offset);
+        rv = membership_parts_add(g->core, &o->parts, t->offsets[i].topic, (uint32_t)t->offsets[i].partition,
+                                  t->offsets[i].offset);
     }
     if (rv != 0) {
-        group_offsets_free(o);
+        membership_offsets_free(o);
         return rv;
     }
     *out = o;
@@ -279,7 +279,7 @@ static void task_offsets(struct core *core, void *arg)
 {
     struct offsets_task *t = arg;
     struct consumer *consumer = t->c->core;
-    struct group_offsets *o = NULL;
+    struct membership_offsets *o = NULL;
     struct async_commit *a = NULL;
 
     consumer_lock(consumer);
@@ -287,7 +287,7 @@ static void task_offsets(struct core *core, void *arg)
     consumer_unlock(consumer);
     if (t->rv != 0 || o == NULL || o->parts.count == 0) {
         if (o != NULL) {
-            group_offsets_free(o);
+            membership_offsets_free(o);
         }
         t->nothing = t->rv == 0;
         return;
@@ -297,7 +297,7 @@ static void task_offsets(struct core *core, void *arg)
     if (t->callback != NULL || t->timeout_ms == 0) {
         a = calloc(1, sizeof *a);
         if (a == NULL) {
-            group_offsets_free(o);
+            membership_offsets_free(o);
             t->rv = ERR_NOMEM;
             return;
         }
@@ -306,13 +306,13 @@ static void task_offsets(struct core *core, void *arg)
         o->owner = a;
     }
     if (t->asks) {
-        group_offsets_ask(consumer->group, o, t->timeout_ms);
+        membership_offsets_ask(consumer->group, o, t->timeout_ms);
         return;
     }
-    t->rv = group_offsets_commit(consumer->group, o, a != NULL ? GROUP_CALL_TIMEOUT_MS : t->timeout_ms);
+    t->rv = membership_offsets_commit(consumer->group, o, a != NULL ? MEMBERSHIP_CALL_TIMEOUT_MS : t->timeout_ms);
     if (t->rv != 0) {
         free(a);
-        group_offsets_free(o);
+        membership_offsets_free(o);
     }
 }
 
@@ -407,15 +407,15 @@ static void task_leave(struct core *core, void *arg)
     struct cairn_consumer *c = arg;
 
     consumer_lock(c->core);
-    group_leave(c->core->group);
+    membership_leave(c->core->group);
     consumer_unlock(c->core);
 }
 
 /* Locked. */
 static void tell_revoked(struct cairn_consumer *c)
 {
-    const struct group *g = c->core->group;
-    bool lost = g->failure != 0 || g->event.kind == GROUP_LOST;
+    const struct membership *g = c->core->group;
+    bool lost = g->failure != 0 || g->event.kind == MEMBERSHIP_LOST;
     struct cairn_topic_partition *partitions;
     size_t count;
 
@@ -428,7 +428,7 @@ static void tell_revoked(struct cairn_consumer *c)
 
 void consumer_group_leave(struct cairn_consumer *c)
 {
-    struct group *g = c->core->group;
+    struct membership *g = c->core->group;
     uint64_t deadline_ns = driver_now_ns() + LEAVE_WAIT_MS * NS_PER_MS;
     uint64_t now_ns;
     bool wake = false;
@@ -439,17 +439,17 @@ void consumer_group_leave(struct cairn_consumer *c)
     }
     uv_mutex_lock(&c->mutex);
     consumer_records_mark(c);
-    if (g->state != GROUP_IDLE) {
+    if (g->state != MEMBERSHIP_IDLE) {
         tell_revoked(c);
     }
-    commit = c->config.group.auto_commit && (g->state == GROUP_IDLE || g->generation >= 0);
+    commit = c->config.group.auto_commit && (g->state == MEMBERSHIP_IDLE || g->generation >= 0);
     uv_mutex_unlock(&c->mutex);
     if (commit) {
         struct offsets_task t = {.c = c, .timeout_ms = LEAVE_WAIT_MS};
         (void)offsets_run(&t, true, "commit", NULL); /* what it could not keep is read again */
     }
     uv_mutex_lock(&c->mutex);
-    if (g->state == GROUP_IDLE) {
+    if (g->state == MEMBERSHIP_IDLE) {
         goto out;
     }
     list_for_each (pos, &c->core->partitions) {
@@ -461,7 +461,7 @@ void consumer_group_leave(struct cairn_consumer *c)
     uv_mutex_unlock(&c->mutex);
     driver_run(&c->client->driver, task_leave, c);
     uv_mutex_lock(&c->mutex);
-    while (!group_left(g) && (now_ns = driver_now_ns()) < deadline_ns) {
+    while (!membership_left(g) && (now_ns = driver_now_ns()) < deadline_ns) {
         (void)uv_cond_timedwait(&c->changed, &c->mutex, deadline_ns - now_ns);
     }
 out:

@@ -30,7 +30,7 @@ struct core_call {
     char text[ERRMSG_SIZE]; /* of the last failure */
     uint8_t *message;
     size_t message_size;
-    char member[GROUP_MEMBER_ID_SIZE]; /* with ERR_MEMBER_ID_REQUIRED */
+    char member[MEMBERSHIP_MEMBER_ID_SIZE]; /* with ERR_MEMBER_ID_REQUIRED */
     /* Exactly once, never inside call_start. @frame is set when @status is 0, valid during the call. On an error
      * call->text tells more. The call is freed afterwards. ERR_UNKNOWN_OUTCOME: not repeatable, and an attempt was
      * lost. */

@@ -13,7 +13,7 @@ void consumer_config_init(struct consumer_config *config)
     config->fetch_max_bytes = CONSUMER_FETCH_MAX_BYTES;
     config->prefetch_max_bytes = CONSUMER_PREFETCH_MAX_BYTES;
     config->fetch_max_wait_ms = CONSUMER_FETCH_WAIT_MS;
-    group_config_init(&config->group);
+    membership_config_init(&config->group);
 }
 
 int consumer_new(struct core *core, struct consumer_host *host, const struct consumer_config *config,
@@ -30,7 +30,7 @@ int consumer_new(struct core *core, struct consumer_host *host, const struct con
     list_init(&c->partitions);
     list_init(&c->chunks);
     if (config->group.id[0] != '\0') {
-        c->group = group_new(c, &config->group);
+        c->group = membership_new(c, &config->group);
         if (c->group == NULL) {
             free(c);
             return ERR_NOMEM;
@@ -84,7 +84,7 @@ void consumer_close(struct consumer *c)
     c->closed = true;
     consumer_unlock(c);
     if (c->group != NULL) {
-        group_free(c->group);
+        membership_free(c->group);
         c->group = NULL;
     }
     c->host = NULL;
@@ -329,7 +329,7 @@ void consumer_turn(struct consumer *c)
     struct core *core = c->core;
 
     if (c->group != NULL) {
-        group_follow(c->group);
+        membership_follow(c->group);
     }
     consumer_lock(c);
     if (!c->attention && c->meta_generation == core->meta.generation && core->now_ns < c->wake_ns) {

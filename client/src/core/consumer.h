@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "client/src/core/core.h"
-#include "client/src/core/group.h"
+#include "client/src/core/membership.h"
 
 struct request;
 struct frame;
@@ -25,7 +25,7 @@ struct consumer_config {
     uint32_t fetch_max_bytes;
     uint64_t prefetch_max_bytes; /* a partition */
     uint32_t fetch_max_wait_ms;
-    struct group_config group;
+    struct membership_config group;
 };
 
 struct consumer_host {
@@ -95,7 +95,7 @@ struct consumer {
     struct core *core;
     struct consumer_host *host;
     struct consumer_config config;
-    struct group *group; /* NULL: in none */
+    struct membership *group; /* NULL: in none */
     struct list partitions;
     struct list chunks; /* shared: ready to be taken */
     bool attention;     /* shared: somebody changed something */
@@ -142,7 +142,8 @@ void consumer_seek(struct consumer *c, struct consumer_partition *p, int64_t off
 void consumer_pause(struct consumer *c, struct consumer_partition *p, bool paused, bool *wake);
 /* The program is through with everything below @offset: it may be committed. */
 void consumer_processed(struct consumer_partition *p, int64_t offset);
-/* The next chunk, or NULL. The partition's position moves behind it. In a group: only when group_take() gave nothing.
+/* The next chunk, or NULL. The partition's position moves behind it. In a group: only when membership_take() gave
+ * nothing.
  */
 struct chunk *consumer_take(struct consumer *c, bool *wake);
 void chunk_free(struct chunk *chunk);

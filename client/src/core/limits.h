@@ -57,18 +57,18 @@
 #define CONSUMER_RETRY_MAX_MS 500
 #define CONSUMER_EMPTY_RETRY_MS 5 /* an empty answer that came sooner than asked for */
 
-#define GROUP_ID_MAX 255                  /* bytes of a group's or an instance's name */
-#define GROUP_MEMBER_ID_SIZE 512          /* bytes, NUL included */
-#define GROUP_TOPICS_MAX 10000            /* that a consumer subscribes to */
-#define GROUP_MEMBERS_MAX 10000           /* that a group's leader assigns to */
-#define GROUP_COMMITS_MAX 1000            /* unanswered commits of one consumer */
-#define GROUP_SESSION_TIMEOUT_MS 45000    /* default */
-#define GROUP_HEARTBEAT_INTERVAL_MS 3000  /* default */
-#define GROUP_MAX_POLL_INTERVAL_MS 300000 /* default */
-#define GROUP_COMMIT_INTERVAL_MS 5000     /* default, of automatic commits */
-#define GROUP_CALL_TIMEOUT_MS 30000       /* of commits nobody waits for, and of offsets to begin at; then again */
-#define GROUP_TOPICS_WAIT_MS 3000         /* how long the leader waits to know the topics that it assigns */
-#define GROUP_RETRY_MIN_MS 50
-#define GROUP_RETRY_MAX_MS 1000
+#define MEMBERSHIP_ID_MAX 255                  /* bytes of a group's or an instance's name */
+#define MEMBERSHIP_MEMBER_ID_SIZE 512          /* bytes, NUL included */
+#define MEMBERSHIP_TOPICS_MAX 10000            /* that a consumer subscribes to */
+#define MEMBERSHIP_MEMBERS_MAX 10000           /* that a group's leader assigns to */
+#define MEMBERSHIP_COMMITS_MAX 1000            /* unanswered commits of one consumer */
+#define MEMBERSHIP_SESSION_TIMEOUT_MS 45000    /* default */
+#define MEMBERSHIP_HEARTBEAT_INTERVAL_MS 3000  /* default */
+#define MEMBERSHIP_MAX_POLL_INTERVAL_MS 300000 /* default */
+#define MEMBERSHIP_COMMIT_INTERVAL_MS 5000     /* default, of automatic commits */
+#define MEMBERSHIP_CALL_TIMEOUT_MS 30000       /* of commits nobody waits for, and of offsets to begin at; then again */
+#define MEMBERSHIP_TOPICS_WAIT_MS 3000         /* how long the leader waits to know the topics that it assigns */
+#define MEMBERSHIP_RETRY_MIN_MS 50
+#define MEMBERSHIP_RETRY_MAX_MS 1000
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct frame_limits limits = {.message_max = FRAME_MESSAGE_MAX, .payload_max = FRAME_PAYLOAD_MAX};
@@ -29,12 +30,12 @@ static void server_reply(struct world *w, struct world_link *link, const uint8_t
     }
 }
 
-static void link_close(struct server_link *l)
+static void link_close(struct server *s, struct server_link *l)
 {
     close(l->fd);
     l->fd = -1;
     frame_reader_close(&l->reader);
-    world_link_free(l->link);
+    world_link_free(&s->world, l->link);
     l->link = NULL;
 }
 
@@ -71,7 +72,7 @@ static void link_read(struct server *s, struct server_link *l)
     (void)rv;
     n = recv(l->fd, base, length, 0);
     if (n <= 0) {
-        link_close(l);
+        link_close(s, l);
         return;
     }
     frame_reader_commit(&l->reader, (size_t)n);
@@ -80,7 +81,19 @@ static void link_read(struct server *s, struct server_link *l)
         buf_release(f.buf);
     }
     if (frame_reader_error(&l->reader) != 0) {
-        link_close(l); /* somebody who speaks something else */
+        link_close(s, l); /* somebody who speaks something else */
+    }
+}
+
+/* Consumer groups live by the clock. */
+static void server_tick(struct server *s)
+{
+    struct timespec now;
+
+    if (s->world.tick != NULL) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        s->world.now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+        s->world.tick(&s->world);
     }
 }
 
@@ -105,10 +118,11 @@ static void *server_main(void *arg)
             }
         }
         pthread_mutex_unlock(&s->mutex);
-        if (poll(fds, n, 20) <= 0) {
+        if (poll(fds, n, 20) < 0) {
             continue;
         }
         pthread_mutex_lock(&s->mutex);
+        server_tick(s);
         for (nfds_t i = 0; i < n; i++) {
             if (fds[i].revents == 0) {
                 continue;
@@ -158,7 +172,7 @@ void server_stop(struct server *s)
     pthread_join(s->thread, NULL);
     for (int i = 0; i < SERVER_LINKS_MAX; i++) {
         if (s->links[i].fd >= 0) {
-            link_close(&s->links[i]);
+            link_close(s, &s->links[i]);
         }
     }
     for (uint32_t n = 1; n <= WORLD_NODES; n++) {
@@ -173,7 +187,7 @@ void server_cut(struct server *s, uint32_t node)
     pthread_mutex_lock(&s->mutex);
     for (int i = 0; i < SERVER_LINKS_MAX; i++) {
         if (s->links[i].fd >= 0 && s->links[i].node == node) {
-            link_close(&s->links[i]);
+            link_close(s, &s->links[i]);
         }
     }
     pthread_mutex_unlock(&s->mutex);

@@ -183,6 +183,7 @@ void world_init(struct world *w, uint32_t partitions, uint64_t seed)
     rng_init(&w->rng, seed * 2654435761u + 1);
     w->now_ns = 1000 * NS_PER_S;
     w->timer_ns = UINT64_MAX;
+    w->tick_ns = UINT64_MAX;
     w->latency_ns = 200000;
     w->partition_count = partitions;
     w->producer_id_next = 100;
@@ -254,6 +255,28 @@ static void to_client_pb(struct world *w, struct world_link *l, const struct fra
     protobuf_c_message_pack(m, message);
     to_client(w, l, request, 0, message, size, payload, payload_size, delay_ns);
     free(message);
+}
+
+void world_answer(struct world *w, struct world_link *link, const struct frame_header *request,
+                  const ProtobufCMessage *m)
+{
+    to_client_pb(w, link, request, m, NULL, 0, 0);
+}
+
+void world_fail(struct world *w, struct world_link *link, const struct frame_header *request, int err,
+                const ProtobufCMessage *failure)
+{
+    size_t size = protobuf_c_message_get_packed_size(failure);
+    uint8_t *message = malloc(size + 1);
+
+    protobuf_c_message_pack(failure, message);
+    to_client(w, link, request, err, message, size, NULL, 0, 0);
+    free(message);
+}
+
+uint32_t world_link_node(const struct world_link *link)
+{
+    return link->node;
 }
 
 static char *text(const char *s)
@@ -795,7 +818,9 @@ static void serve(struct world *w, struct world_link *l, const struct frame *f)
         serve_create(w, l, f);
         return;
     default:
-        to_client(w, l, &f->header, ERR_UNKNOWN_CALL, NULL, 0, NULL, 0, 0);
+        if (w->serve_more == NULL || !w->serve_more(w, l, f)) {
+            to_client(w, l, &f->header, ERR_UNKNOWN_CALL, NULL, 0, NULL, 0, 0);
+        }
     }
 }
 
@@ -813,8 +838,11 @@ struct world_link *world_link_new(uint32_t node)
     return l;
 }
 
-void world_link_free(struct world_link *link)
+void world_link_free(struct world *w, struct world_link *link)
 {
+    if (w->link_gone != NULL) {
+        w->link_gone(w, link);
+    }
     free(link);
 }
 
@@ -862,8 +890,11 @@ static void client_receive(struct world *w, struct world_link *l, const uint8_t 
     }
 }
 
-static void link_free(struct world_link *l)
+static void link_free(struct world *w, struct world_link *l)
 {
+    if (w->link_gone != NULL) {
+        w->link_gone(w, l);
+    }
     list_remove(&l->link);
     frame_reader_close(&l->reader);
     free(l);
@@ -912,7 +943,7 @@ static void event_run(struct world *w, struct world_event *e)
     }
     l->events--;
     if (l->dead && l->events == 0) {
-        link_free(l);
+        link_free(w, l);
     }
     free(e->bytes);
     free(e->iov);
@@ -923,14 +954,19 @@ bool world_step(struct world *w)
 {
     uint64_t event_ns = w->heap_count > 0 ? w->heap[0]->at_ns : UINT64_MAX;
 
-    if (event_ns == UINT64_MAX && w->timer_ns == UINT64_MAX) {
+    if (event_ns == UINT64_MAX && w->timer_ns == UINT64_MAX && w->tick_ns == UINT64_MAX) {
         return false;
     }
-    if (event_ns <= w->timer_ns || event_ns <= w->now_ns) {
+    if (w->tick_ns < event_ns && w->tick_ns < w->timer_ns) {
+        w->now_ns = w->tick_ns > w->now_ns ? w->tick_ns : w->now_ns;
+    } else if (event_ns <= w->timer_ns || event_ns <= w->now_ns) {
         w->now_ns = event_ns > w->now_ns ? event_ns : w->now_ns;
         event_run(w, event_pop(w));
     } else {
         w->now_ns = w->timer_ns > w->now_ns ? w->timer_ns : w->now_ns + 1000;
+    }
+    if (w->tick != NULL) {
+        w->tick(w);
     }
     w->timer_ns = UINT64_MAX;
     w->core.timer_ns = UINT64_MAX;
@@ -1038,7 +1074,7 @@ void world_close(struct world *w)
         log_close(&w->partitions[i]);
     }
     while (!list_empty(&w->links)) {
-        link_free(list_entry(w->links.next, struct world_link, link));
+        link_free(w, list_entry(w->links.next, struct world_link, link));
     }
     free(w->heap);
 }

@@ -99,6 +99,12 @@ struct world {
     unsigned spins;
     struct list links;
     char addresses[WORLD_NODES + 1][64];
+    /* Calls that it does not know; false: nor does this. NULL: there is none. world_group.h sets them. */
+    bool (*serve_more)(struct world *w, struct world_link *link, const struct frame *f);
+    void (*link_gone)(struct world *w, struct world_link *link); /* answers to it go nowhere */
+    void (*tick)(struct world *w);                               /* after each step */
+    uint64_t tick_ns;                                            /* a step is wanted then; UINT64_MAX: none */
+    void *more;
     /* Where answers go instead of into events, for a server on real sockets (server.h); NULL: events. */
     void (*reply)(struct world *w, struct world_link *link, const uint8_t *bytes, size_t size);
 };
@@ -116,7 +122,14 @@ void world_renew_topic(struct world *w);
 /* A request arrived at @node over @link (any pointer where w->reply is set). */
 void world_serve(struct world *w, struct world_link *link, uint32_t node, const struct frame *f);
 struct world_link *world_link_new(uint32_t node);
-void world_link_free(struct world_link *link);
+void world_link_free(struct world *w, struct world_link *link);
+/* Answer a request: with a message, or with an error. */
+struct ProtobufCMessage;
+void world_answer(struct world *w, struct world_link *link, const struct frame_header *request,
+                  const struct ProtobufCMessage *m);
+void world_fail(struct world *w, struct world_link *link, const struct frame_header *request, int err,
+                const struct ProtobufCMessage *failure);
+uint32_t world_link_node(const struct world_link *link);
 /* Append a batch of @count records "value-<n>" for consumers; values go on from the last call. */
 void world_append(struct world *w, uint32_t partition, int32_t count, uint8_t codec);
 

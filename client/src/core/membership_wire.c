@@ -1,4 +1,4 @@
-#include "client/src/core/group_wire.h"
+#include "client/src/core/membership_wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static int subscription_finish(const struct kafka_consumer_subscription *s, uint
 }
 
 /* One entry a partition: readers put them together. */
-static void owned_fill(const struct group *g, struct kafka_consumer_subscription_topic *owned, int32_t *numbers)
+static void owned_fill(const struct membership *g, struct kafka_consumer_subscription_topic *owned, int32_t *numbers)
 {
     for (size_t i = 0; i < g->assigned.count; i++) {
         kafka_consumer_subscription_topic_init(&owned[i]);
@@ -41,7 +41,7 @@ static void owned_fill(const struct group *g, struct kafka_consumer_subscription
     }
 }
 
-int group_subscription_write(const struct group *g, enum assignor a, uint8_t **out, size_t *size)
+int membership_subscription_write(const struct membership *g, enum assignor a, uint8_t **out, size_t *size)
 {
     bool owns = a == ASSIGNOR_COOPERATIVE_STICKY;
     struct kafka_string *topics = calloc(g->topics.count + 1, sizeof *topics);
@@ -75,8 +75,8 @@ int group_subscription_write(const struct group *g, enum assignor a, uint8_t **o
     return rv;
 }
 
-int group_assignment_write(const struct assignor_plan *plan, const struct assignor_member *member, uint8_t **out,
-                           size_t *size)
+int membership_assignment_write(const struct assignor_plan *plan, const struct assignor_member *member, uint8_t **out,
+                                size_t *size)
 {
     size_t n = member->assigned.count;
     struct kafka_consumer_assignment_topic *topics = calloc(n + 1, sizeof *topics);
@@ -124,7 +124,8 @@ out:
     return rv;
 }
 
-static int assignment_topic(struct core *core, const struct kafka_consumer_assignment_topic *t, struct group_parts *out)
+static int assignment_topic(struct core *core, const struct kafka_consumer_assignment_topic *t,
+                            struct membership_parts *out)
 {
     char name[CLIENT_TOPIC_NAME_MAX + 1];
     int rv;
@@ -138,7 +139,7 @@ static int assignment_topic(struct core *core, const struct kafka_consumer_assig
         if (t->partitions[k] < 0) {
             return ERR_MALFORMED;
         }
-        rv = group_parts_add(core, out, name, (uint32_t)t->partitions[k], -1);
+        rv = membership_parts_add(core, out, name, (uint32_t)t->partitions[k], -1);
         if (rv != 0) {
             return rv;
         }
@@ -146,14 +147,14 @@ static int assignment_topic(struct core *core, const struct kafka_consumer_assig
     return 0;
 }
 
-int group_assignment_read(struct core *core, const uint8_t *bytes, size_t size, struct group_parts *out)
+int membership_assignment_read(struct core *core, const uint8_t *bytes, size_t size, struct membership_parts *out)
 {
     struct kafka_consumer_assignment a;
     struct kafka_arena arena;
     struct kafka_bytes in = {.data = bytes, .length = (int32_t)size};
     int rv;
 
-    kafka_arena_init(&arena, GROUP_WIRE_ARENA_MAX);
+    kafka_arena_init(&arena, MEMBERSHIP_WIRE_ARENA_MAX);
     rv = kafka_consumer_assignment_parse(in, &arena, &a);
     for (int32_t i = 0; rv == 0 && i < a.assigned_partitions_count; i++) {
         rv = assignment_topic(core, &a.assigned_partitions[i], out);

@@ -1,5 +1,5 @@
 /* The membership's course, turn by turn; the program's side; heartbeats. */
-#include "client/src/core/group.h"
+#include "client/src/core/membership.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,22 +12,22 @@
 #define LEAVE_TIMEOUT_MS 2000
 #define MISSING_REFRESH_MS 1000
 
-void group_config_init(struct group_config *config)
+void membership_config_init(struct membership_config *config)
 {
     memset(config, 0, sizeof *config);
     config->assignors[0] = ASSIGNOR_RANGE;
     config->assignors[1] = ASSIGNOR_ROUNDROBIN;
     config->assignor_count = 2;
-    config->session_timeout_ms = GROUP_SESSION_TIMEOUT_MS;
-    config->heartbeat_interval_ms = GROUP_HEARTBEAT_INTERVAL_MS;
-    config->max_poll_interval_ms = GROUP_MAX_POLL_INTERVAL_MS;
+    config->session_timeout_ms = MEMBERSHIP_SESSION_TIMEOUT_MS;
+    config->heartbeat_interval_ms = MEMBERSHIP_HEARTBEAT_INTERVAL_MS;
+    config->max_poll_interval_ms = MEMBERSHIP_MAX_POLL_INTERVAL_MS;
     config->auto_commit = true;
-    config->auto_commit_interval_ms = GROUP_COMMIT_INTERVAL_MS;
+    config->auto_commit_interval_ms = MEMBERSHIP_COMMIT_INTERVAL_MS;
 }
 
-struct group *group_new(struct consumer *c, const struct group_config *config)
+struct membership *membership_new(struct consumer *c, const struct membership_config *config)
 {
-    struct group *g = calloc(1, sizeof *g);
+    struct membership *g = calloc(1, sizeof *g);
 
     if (g == NULL) {
         return NULL;
@@ -50,37 +50,37 @@ static void call_stop(struct core_call **call)
     }
 }
 
-static void event_clear(struct group *g)
+static void event_clear(struct membership *g)
 {
-    group_parts_clear(g->core, &g->event.parts);
-    g->event = (struct group_event){.kind = GROUP_NO_EVENT, .parts = g->event.parts};
+    membership_parts_clear(g->core, &g->event.parts);
+    g->event = (struct membership_event){.kind = MEMBERSHIP_NO_EVENT, .parts = g->event.parts};
 }
 
 /* Whatever is under way to a new generation is given up. */
-static void group_stop(struct group *g)
+static void membership_stop(struct membership *g)
 {
     call_stop(&g->call);
     call_stop(&g->heartbeat);
     if (g->begin != NULL) {
         if (g->begin_known) {
-            group_offsets_free(g->begin);
+            membership_offsets_free(g->begin);
         } else {
-            group_offsets_cancel(g->begin);
+            membership_offsets_cancel(g->begin);
         }
         g->begin = NULL;
     }
-    group_plan_drop(g);
-    group_parts_clear(g->core, &g->added);
+    membership_plan_drop(g);
+    membership_parts_clear(g->core, &g->added);
 }
 
-void group_free(struct group *g)
+void membership_free(struct membership *g)
 {
-    group_stop(g);
+    membership_stop(g);
     call_stop(&g->leave);
-    group_offsets_stop(g);
+    membership_offsets_stop(g);
     event_clear(g);
-    group_parts_clear(g->core, &g->topics);
-    group_parts_clear(g->core, &g->assigned);
+    membership_parts_clear(g->core, &g->topics);
+    membership_parts_clear(g->core, &g->assigned);
     free(g->topics.items);
     free(g->assigned.items);
     free(g->added.items);
@@ -88,14 +88,14 @@ void group_free(struct group *g)
     free(g);
 }
 
-static bool cooperative(const struct group *g)
+static bool cooperative(const struct membership *g)
 {
     return g->config.assignor_count == 1 && g->config.assignors[0] == ASSIGNOR_COOPERATIVE_STICKY;
 }
 
-void group_event_post(struct group *g, enum group_event_kind kind, struct group_parts *parts)
+void membership_event_post(struct membership *g, enum membership_event_kind kind, struct membership_parts *parts)
 {
-    struct group_parts empty = g->event.parts; /* cleared: its memory changes places */
+    struct membership_parts empty = g->event.parts; /* cleared: its memory changes places */
     struct consumer_host *host = g->consumer->host;
 
     g->event.parts = *parts;
@@ -108,19 +108,19 @@ void group_event_post(struct group *g, enum group_event_kind kind, struct group_
     }
 }
 
-void group_end(struct group *g, int err, const char *text)
+void membership_end(struct membership *g, int err, const char *text)
 {
     struct consumer_host *host = g->consumer->host;
 
-    group_stop(g);
-    g->state = GROUP_FAILED;
+    membership_stop(g);
+    g->state = MEMBERSHIP_FAILED;
     g->generation = -1;
     g->failure = err;
     snprintf(g->failure_text, sizeof g->failure_text, "%s", text);
     if (!g->event.taken) {
         event_clear(g);
         if (g->assigned.count > 0) {
-            group_event_post(g, GROUP_LOST, &g->assigned);
+            membership_event_post(g, MEMBERSHIP_LOST, &g->assigned);
         }
     }
     if (host != NULL && host->changed != NULL) {
@@ -128,149 +128,150 @@ void group_end(struct group *g, int err, const char *text)
     }
 }
 
-void group_fenced(struct group *g, bool keep_id)
+void membership_fenced(struct membership *g, bool keep_id)
 {
-    if (g->state == GROUP_IDLE || g->state == GROUP_FAILED) {
+    if (g->state == MEMBERSHIP_IDLE || g->state == MEMBERSHIP_FAILED) {
         return;
     }
-    group_stop(g);
+    membership_stop(g);
     g->generation = -1;
     if (!keep_id) {
         g->member[0] = '\0';
     }
     g->rejoin = true;
     g->lost = true;
-    if (g->state == GROUP_REVOKING && !g->event.taken) {
-        g->event.kind = GROUP_LOST;
-    } else if (g->state == GROUP_ASSIGNING && !g->event.taken) {
+    if (g->state == MEMBERSHIP_REVOKING && !g->event.taken) {
+        g->event.kind = MEMBERSHIP_LOST;
+    } else if (g->state == MEMBERSHIP_ASSIGNING && !g->event.taken) {
         event_clear(g);
-        g->state = GROUP_STABLE;
-    } else if (g->state != GROUP_REVOKING && g->state != GROUP_ASSIGNING) {
-        g->state = GROUP_STABLE;
+        g->state = MEMBERSHIP_STABLE;
+    } else if (g->state != MEMBERSHIP_REVOKING && g->state != MEMBERSHIP_ASSIGNING) {
+        g->state = MEMBERSHIP_STABLE;
     }
     core_wake_at(g->core, 0);
 }
 
 /* The way to a new generation begins with giving up what cannot be kept on the way. */
-static void group_rejoin(struct group *g)
+static void membership_rejoin(struct membership *g)
 {
     g->rejoin = false;
     g->rejoin_after = false;
-    g->after_flush = GROUP_JOINING;
-    g->state = GROUP_JOINING;
+    g->after_flush = MEMBERSHIP_JOINING;
+    g->state = MEMBERSHIP_JOINING;
     if (g->assigned.count > 0 && (g->lost || !cooperative(g))) {
-        group_event_post(g, g->lost ? GROUP_LOST : GROUP_REVOKED, &g->assigned);
-        g->state = GROUP_REVOKING;
+        membership_event_post(g, g->lost ? MEMBERSHIP_LOST : MEMBERSHIP_REVOKED, &g->assigned);
+        g->state = MEMBERSHIP_REVOKING;
     }
     g->lost = false;
 }
 
 /* What the program has given up is committed as far as it was processed. */
-static void group_flush(struct group *g)
+static void membership_flush(struct membership *g)
 {
-    struct group_offsets *o = g->config.auto_commit && g->generation >= 0 ? group_offsets_new(g) : NULL;
+    struct membership_offsets *o = g->config.auto_commit && g->generation >= 0 ? membership_offsets_new(g) : NULL;
 
     for (size_t i = 0; o != NULL && i < g->event.parts.count; i++) {
-        const struct group_part *part = &g->event.parts.items[i];
+        const struct membership_part *part = &g->event.parts.items[i];
         if (part->offset >= 0 &&
-            group_parts_add(g->core, &o->parts, part->topic->name, part->partition, part->offset) != 0) {
+            membership_parts_add(g->core, &o->parts, part->topic->name, part->partition, part->offset) != 0) {
             break; /* out of memory: what is not committed is read twice */
         }
     }
     if (o != NULL) {
-        o->done = group_offsets_free;
-        if (o->parts.count == 0 || group_offsets_commit(g, o, FLUSH_TIMEOUT_MS) != 0) {
-            group_offsets_free(o);
+        o->done = membership_offsets_free;
+        if (o->parts.count == 0 || membership_offsets_commit(g, o, FLUSH_TIMEOUT_MS) != 0) {
+            membership_offsets_free(o);
         }
     }
-    g->state = GROUP_FLUSHING;
+    g->state = MEMBERSHIP_FLUSHING;
     g->flush_deadline_ns = g->core->now_ns + FLUSH_TIMEOUT_MS * NS_PER_MS;
 }
 
 /* The program is done with an event. */
-static void event_ended(struct group *g)
+static void event_ended(struct membership *g)
 {
-    enum group_event_kind kind = g->event.kind;
+    enum membership_event_kind kind = g->event.kind;
 
-    if (kind == GROUP_ASSIGNED) {
+    if (kind == MEMBERSHIP_ASSIGNED) {
         for (size_t i = 0; i < g->event.parts.count; i++) {
-            const struct group_part *part = &g->event.parts.items[i];
-            if (group_parts_add(g->core, &g->assigned, part->topic->name, part->partition, 0) != 0) {
+            const struct membership_part *part = &g->event.parts.items[i];
+            if (membership_parts_add(g->core, &g->assigned, part->topic->name, part->partition, 0) != 0) {
                 g->lost = true; /* out of memory: start over */
             }
         }
         g->rejoin = g->rejoin || g->rejoin_after || g->lost;
     }
-    if (g->state == GROUP_REVOKING) {
-        group_flush(g);
-    } else if (g->state == GROUP_ASSIGNING) {
-        g->state = GROUP_STABLE;
+    if (g->state == MEMBERSHIP_REVOKING) {
+        membership_flush(g);
+    } else if (g->state == MEMBERSHIP_ASSIGNING) {
+        g->state = MEMBERSHIP_STABLE;
         g->auto_commit_ns = g->core->now_ns + g->config.auto_commit_interval_ms * NS_PER_MS;
     }
     event_clear(g);
-    if (g->state == GROUP_FAILED && g->assigned.count > 0) {
-        group_event_post(g, GROUP_LOST, &g->assigned);
+    if (g->state == MEMBERSHIP_FAILED && g->assigned.count > 0) {
+        membership_event_post(g, MEMBERSHIP_LOST, &g->assigned);
     }
 }
 
-static void begin_done(struct group_offsets *o)
+static void begin_done(struct membership_offsets *o)
 {
-    struct group *g = o->group;
+    struct membership *g = o->group;
 
     g->begin_known = o->status == 0;
     if (o->status != 0) { /* the group may be moving: the heartbeat tells */
         g->added = o->parts;
-        o->parts = (struct group_parts){0};
-        g->retry_ns = g->core->now_ns + core_backoff_ns(g->core, g->attempts++, GROUP_RETRY_MIN_MS, GROUP_RETRY_MAX_MS);
-        group_offsets_free(o);
+        o->parts = (struct membership_parts){0};
+        g->retry_ns =
+            g->core->now_ns + core_backoff_ns(g->core, g->attempts++, MEMBERSHIP_RETRY_MIN_MS, MEMBERSHIP_RETRY_MAX_MS);
+        membership_offsets_free(o);
         g->begin = NULL;
     }
     core_wake_at(g->core, 0);
 }
 
 /* Ask where to begin in what is new, then hand it over. */
-static void group_begin(struct group *g)
+static void membership_begin(struct membership *g)
 {
     if (g->begin == NULL && g->added.count > 0) {
-        struct group_offsets *o;
+        struct membership_offsets *o;
 
         if (g->core->now_ns < g->retry_ns) {
             core_wake_at(g->core, g->retry_ns);
             return;
         }
-        o = group_offsets_new(g);
+        o = membership_offsets_new(g);
         if (o == NULL) {
-            g->retry_ns = g->core->now_ns + GROUP_RETRY_MAX_MS * NS_PER_MS;
+            g->retry_ns = g->core->now_ns + MEMBERSHIP_RETRY_MAX_MS * NS_PER_MS;
             core_wake_at(g->core, g->retry_ns);
             return;
         }
         o->parts = g->added;
-        g->added = (struct group_parts){0};
+        g->added = (struct membership_parts){0};
         o->done = begin_done;
         g->begin = o;
         g->begin_known = false;
-        group_offsets_ask(g, o, GROUP_CALL_TIMEOUT_MS);
+        membership_offsets_ask(g, o, MEMBERSHIP_CALL_TIMEOUT_MS);
         return;
     }
     if (g->begin != NULL && !g->begin_known) {
         return;
     }
     g->attempts = 0;
-    g->state = GROUP_ASSIGNING;
+    g->state = MEMBERSHIP_ASSIGNING;
     if (g->begin != NULL) {
-        group_event_post(g, GROUP_ASSIGNED, &g->begin->parts);
-        group_offsets_free(g->begin);
+        membership_event_post(g, MEMBERSHIP_ASSIGNED, &g->begin->parts);
+        membership_offsets_free(g->begin);
         g->begin = NULL;
     } else {
-        group_event_post(g, GROUP_ASSIGNED, &g->added);
+        membership_event_post(g, MEMBERSHIP_ASSIGNED, &g->added);
     }
 }
 
-static void group_rest(struct group *g)
+static void membership_rest(struct membership *g)
 {
     if (g->meta_generation != g->core->meta.generation || g->core->now_ns >= g->missing_ns) {
         g->meta_generation = g->core->meta.generation;
-        g->rejoin = g->rejoin || group_plan_stale(g);
+        g->rejoin = g->rejoin || membership_plan_stale(g);
         for (size_t i = 0; i < g->watch_count; i++) {
             if (g->watches[i].partition_count == 0 && g->core->now_ns >= g->missing_ns) {
                 meta_refresh(g->core); /* somebody subscribes to a topic that is not there yet */
@@ -282,56 +283,56 @@ static void group_rest(struct group *g)
         }
     }
     if (g->rejoin) {
-        group_rejoin(g);
+        membership_rejoin(g);
     }
 }
 
-static void group_step(struct group *g)
+static void membership_step(struct membership *g)
 {
     switch (g->state) {
-    case GROUP_FLUSHING:
+    case MEMBERSHIP_FLUSHING:
         if (list_empty(&g->commits) || g->core->now_ns >= g->flush_deadline_ns) {
             g->state = g->after_flush;
         } else {
             core_wake_at(g->core, g->flush_deadline_ns);
         }
         break;
-    case GROUP_JOINING:
+    case MEMBERSHIP_JOINING:
         if (g->call == NULL && !g->away && g->leave == NULL) {
             if (g->core->now_ns < g->retry_ns) {
                 core_wake_at(g->core, g->retry_ns);
             } else {
                 call_stop(&g->heartbeat);
-                group_ask_join(g);
+                membership_ask_join(g);
             }
         }
         break;
-    case GROUP_PLANNING:
-        group_plan(g);
+    case MEMBERSHIP_PLANNING:
+        membership_plan(g);
         break;
-    case GROUP_BEGINNING:
+    case MEMBERSHIP_BEGINNING:
         if (g->rejoin) {
-            group_stop(g);
-            g->state = GROUP_STABLE;
+            membership_stop(g);
+            g->state = MEMBERSHIP_STABLE;
             break;
         }
-        group_begin(g);
+        membership_begin(g);
         break;
-    case GROUP_STABLE:
-        group_rest(g);
+    case MEMBERSHIP_STABLE:
+        membership_rest(g);
         break;
-    case GROUP_IDLE:
-    case GROUP_REVOKING:
-    case GROUP_SYNCING:
-    case GROUP_ASSIGNING:
-    case GROUP_FAILED:
+    case MEMBERSHIP_IDLE:
+    case MEMBERSHIP_REVOKING:
+    case MEMBERSHIP_SYNCING:
+    case MEMBERSHIP_ASSIGNING:
+    case MEMBERSHIP_FAILED:
         break;
     }
 }
 
 static void heartbeat_done(struct core_call *call, int status, const struct frame *frame)
 {
-    struct group *g = call->owner;
+    struct membership *g = call->owner;
 
     consumer_lock(g->consumer);
     g->heartbeat = NULL;
@@ -339,20 +340,20 @@ static void heartbeat_done(struct core_call *call, int status, const struct fram
     if (status == ERR_REBALANCE) {
         g->rejoin = true;
     } else if (status == ERR_UNKNOWN_MEMBER || status == ERR_ILLEGAL_GENERATION) {
-        group_fenced(g, status == ERR_ILLEGAL_GENERATION);
+        membership_fenced(g, status == ERR_ILLEGAL_GENERATION);
     } else if (status == ERR_FENCED_INSTANCE) {
-        group_end(g, status, err_text(status));
+        membership_end(g, status, err_text(status));
     }
     core_wake_at(g->core, 0);
     consumer_unlock(g->consumer);
 }
 
-static void group_heartbeat(struct group *g)
+static void membership_heartbeat(struct membership *g)
 {
     Cairn__Native__GroupHeartbeatRequest m = CAIRN__NATIVE__GROUP_HEARTBEAT_REQUEST__INIT;
-    uint8_t message[2 * GROUP_ID_MAX + GROUP_MEMBER_ID_SIZE + 32];
+    uint8_t message[2 * MEMBERSHIP_ID_MAX + MEMBERSHIP_MEMBER_ID_SIZE + 32];
 
-    if (g->generation < 0 || g->state == GROUP_JOINING || g->heartbeat != NULL) {
+    if (g->generation < 0 || g->state == MEMBERSHIP_JOINING || g->heartbeat != NULL) {
         return;
     }
     if (g->core->now_ns >= g->heartbeat_ns) {
@@ -361,8 +362,8 @@ static void group_heartbeat(struct group *g)
         m.instance = g->config.instance;
         m.generation = g->generation;
         g->heartbeat =
-            group_call(g, CALL_GROUP_HEARTBEAT, message, cairn__native__group_heartbeat_request__pack(&m, message),
-                       g->config.session_timeout_ms * NS_PER_MS, heartbeat_done, g);
+            membership_call(g, CALL_GROUP_HEARTBEAT, message, cairn__native__group_heartbeat_request__pack(&m, message),
+                            g->config.session_timeout_ms * NS_PER_MS, heartbeat_done, g);
         g->heartbeat_ns = g->core->now_ns + g->config.heartbeat_interval_ms * NS_PER_MS;
     }
     core_wake_at(g->core, g->heartbeat_ns);
@@ -370,7 +371,7 @@ static void group_heartbeat(struct group *g)
 
 static void leave_done(struct core_call *call, int status, const struct frame *frame)
 {
-    struct group *g = call->owner;
+    struct membership *g = call->owner;
     struct consumer_host *host = g->consumer->host;
 
     consumer_lock(g->consumer);
@@ -383,12 +384,12 @@ static void leave_done(struct core_call *call, int status, const struct frame *f
 }
 
 /* A static member's place is kept for its return (KIP-345). */
-static void leave_send(struct group *g)
+static void leave_send(struct membership *g)
 {
     Cairn__Native__LeaveGroupRequest m = CAIRN__NATIVE__LEAVE_GROUP_REQUEST__INIT;
     Cairn__Native__GroupLeaver leaver = CAIRN__NATIVE__GROUP_LEAVER__INIT;
     Cairn__Native__GroupLeaver *leavers = &leaver;
-    uint8_t message[GROUP_ID_MAX + GROUP_MEMBER_ID_SIZE + 32];
+    uint8_t message[MEMBERSHIP_ID_MAX + MEMBERSHIP_MEMBER_ID_SIZE + 32];
 
     if (g->member[0] == '\0' || g->config.instance[0] != '\0') {
         return;
@@ -398,16 +399,16 @@ static void leave_send(struct group *g)
     leaver.member = g->member;
     m.members = &leavers;
     m.n_members = 1;
-    g->leave = group_call(g, CALL_LEAVE_GROUP, message, cairn__native__leave_group_request__pack(&m, message),
-                          LEAVE_TIMEOUT_MS * NS_PER_MS, leave_done, g);
+    g->leave = membership_call(g, CALL_LEAVE_GROUP, message, cairn__native__leave_group_request__pack(&m, message),
+                               LEAVE_TIMEOUT_MS * NS_PER_MS, leave_done, g);
 }
 
 /* The program does not poll: its partitions are somebody else's until it does (KIP-62). */
-static void group_check_poll(struct group *g)
+static void membership_check_poll(struct membership *g)
 {
     uint64_t deadline_ns = g->poll_ns + g->config.max_poll_interval_ms * NS_PER_MS;
 
-    if (g->polling || g->away || g->state == GROUP_IDLE || g->state == GROUP_FAILED) {
+    if (g->polling || g->away || g->state == MEMBERSHIP_IDLE || g->state == MEMBERSHIP_FAILED) {
         return;
     }
     if (g->core->now_ns < deadline_ns) {
@@ -416,28 +417,29 @@ static void group_check_poll(struct group *g)
     }
     g->away = true;
     leave_send(g);
-    group_fenced(g, false);
+    membership_fenced(g, false);
 }
 
-static void automatic_done(struct group_offsets *o)
+static void automatic_done(struct membership_offsets *o)
 {
     o->group->automatic = NULL;
-    group_offsets_free(o);
+    membership_offsets_free(o);
 }
 
-static void group_commit_automatic(struct group *g)
+static void membership_commit_automatic(struct membership *g)
 {
-    struct group_offsets *o;
+    struct membership_offsets *o;
 
-    if (!g->config.auto_commit || (g->state != GROUP_STABLE && g->state != GROUP_IDLE) || g->automatic != NULL) {
+    if (!g->config.auto_commit || (g->state != MEMBERSHIP_STABLE && g->state != MEMBERSHIP_IDLE) ||
+        g->automatic != NULL) {
         return;
     }
     if (g->core->now_ns >= g->auto_commit_ns) {
         g->auto_commit_ns = g->core->now_ns + g->config.auto_commit_interval_ms * NS_PER_MS;
-        if (group_processed(g, &o) == 0 && o != NULL) {
+        if (membership_processed(g, &o) == 0 && o != NULL) {
             o->done = automatic_done;
             g->automatic = o;
-            if (group_offsets_commit(g, o, GROUP_CALL_TIMEOUT_MS) != 0) {
+            if (membership_offsets_commit(g, o, MEMBERSHIP_CALL_TIMEOUT_MS) != 0) {
                 automatic_done(o);
             }
         }
@@ -445,48 +447,48 @@ static void group_commit_automatic(struct group *g)
     core_wake_at(g->core, g->auto_commit_ns);
 }
 
-void group_follow(struct group *g)
+void membership_follow(struct membership *g)
 {
-    enum group_state before;
+    enum membership_state before;
 
     consumer_lock(g->consumer);
-    if (g->event.kind != GROUP_NO_EVENT && g->event.ended) {
+    if (g->event.kind != MEMBERSHIP_NO_EVENT && g->event.ended) {
         event_ended(g);
     }
-    group_check_poll(g);
+    membership_check_poll(g);
     do {
         before = g->state;
-        group_step(g);
+        membership_step(g);
     } while (g->state != before);
-    group_heartbeat(g);
-    group_commit_automatic(g);
+    membership_heartbeat(g);
+    membership_commit_automatic(g);
     consumer_unlock(g->consumer);
-    group_offsets_turn(g);
+    membership_offsets_turn(g);
 }
 
-int group_subscribe(struct group *g, const char *const *topics, size_t count)
+int membership_subscribe(struct membership *g, const char *const *topics, size_t count)
 {
-    struct group_parts parts = {0};
-    int rv = count == 0 || count > GROUP_TOPICS_MAX ? ERR_INVALID : 0;
+    struct membership_parts parts = {0};
+    int rv = count == 0 || count > MEMBERSHIP_TOPICS_MAX ? ERR_INVALID : 0;
 
     for (size_t i = 0; i < count && rv == 0; i++) {
         size_t length = topics[i] != NULL ? strlen(topics[i]) : 0;
         rv = length == 0 || length > CLIENT_TOPIC_NAME_MAX ? ERR_INVALID
-                                                           : group_parts_add(g->core, &parts, topics[i], 0, 0);
+                                                           : membership_parts_add(g->core, &parts, topics[i], 0, 0);
     }
     if (rv != 0) {
-        group_parts_clear(g->core, &parts);
+        membership_parts_clear(g->core, &parts);
         free(parts.items);
         return rv;
     }
-    group_parts_clear(g->core, &g->topics);
+    membership_parts_clear(g->core, &g->topics);
     free(g->topics.items);
     g->topics = parts;
     g->rejoin = true;
     g->failure = 0;
     g->away = false;
-    if (g->state == GROUP_IDLE || g->state == GROUP_FAILED) {
-        g->state = GROUP_STABLE;
+    if (g->state == MEMBERSHIP_IDLE || g->state == MEMBERSHIP_FAILED) {
+        g->state = MEMBERSHIP_STABLE;
         g->poll_ns = g->core->now_ns;
         g->attempts = 0;
         g->retry_ns = 0;
@@ -495,36 +497,36 @@ int group_subscribe(struct group *g, const char *const *topics, size_t count)
     return 0;
 }
 
-void group_leave(struct group *g)
+void membership_leave(struct membership *g)
 {
-    group_stop(g);
+    membership_stop(g);
     event_clear(g);
-    group_parts_clear(g->core, &g->topics);
-    group_parts_clear(g->core, &g->assigned);
+    membership_parts_clear(g->core, &g->topics);
+    membership_parts_clear(g->core, &g->assigned);
     leave_send(g);
     g->member[0] = '\0';
     g->generation = -1;
-    g->state = GROUP_IDLE;
+    g->state = MEMBERSHIP_IDLE;
     g->failure = 0;
     g->rejoin = g->rejoin_after = g->lost = g->away = false;
 }
 
-bool group_left(const struct group *g)
+bool membership_left(const struct membership *g)
 {
     return g->leave == NULL;
 }
 
-struct group_event *group_take(struct consumer *c, int *err, bool *wake)
+struct membership_event *membership_take(struct consumer *c, int *err, bool *wake)
 {
-    struct group *g = c->group;
-    struct group_event *e = g != NULL ? &g->event : NULL;
+    struct membership *g = c->group;
+    struct membership_event *e = g != NULL ? &g->event : NULL;
 
     *err = 0;
-    if (e == NULL || e->kind == GROUP_NO_EVENT || e->taken) {
+    if (e == NULL || e->kind == MEMBERSHIP_NO_EVENT || e->taken) {
         return NULL;
     }
-    for (size_t i = 0; e->kind == GROUP_ASSIGNED && i < e->parts.count; i++) {
-        const struct group_part *part = &e->parts.items[i];
+    for (size_t i = 0; e->kind == MEMBERSHIP_ASSIGNED && i < e->parts.count; i++) {
+        const struct membership_part *part = &e->parts.items[i];
         int64_t from = g->config.from_latest ? CONSUMER_LATEST : CONSUMER_EARLIEST;
         struct consumer_partition *p;
 
@@ -539,12 +541,12 @@ struct group_event *group_take(struct consumer *c, int *err, bool *wake)
     return e;
 }
 
-void group_done(struct consumer *c, bool *wake)
+void membership_done(struct consumer *c, bool *wake)
 {
-    struct group_event *e = &c->group->event;
+    struct membership_event *e = &c->group->event;
 
-    for (size_t i = 0; e->kind != GROUP_ASSIGNED && i < e->parts.count; i++) {
-        struct group_part *part = &e->parts.items[i];
+    for (size_t i = 0; e->kind != MEMBERSHIP_ASSIGNED && i < e->parts.count; i++) {
+        struct membership_part *part = &e->parts.items[i];
         struct consumer_partition *p = consumer_find(c, part->topic->name, part->partition);
 
         part->offset = -1;
@@ -559,7 +561,7 @@ void group_done(struct consumer *c, bool *wake)
     *wake = true;
 }
 
-void group_polled(struct group *g, uint64_t now_ns, bool inside, bool *wake)
+void membership_polled(struct membership *g, uint64_t now_ns, bool inside, bool *wake)
 {
     g->polling = inside;
     g->poll_ns = now_ns;

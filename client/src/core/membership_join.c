@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "client/src/core/consumer.h"
-#include "client/src/core/group_wire.h"
+#include "client/src/core/membership_wire.h"
 #include "proto/native/native.pb-c.h"
 
-struct core_call *group_call(struct group *g, uint16_t call, const uint8_t *message, size_t size, uint64_t timeout_ns,
-                             void (*done)(struct core_call *, int, const struct frame *), void *owner)
+struct core_call *membership_call(struct membership *g, uint16_t call, const uint8_t *message, size_t size,
+                                  uint64_t timeout_ns, void (*done)(struct core_call *, int, const struct frame *),
+                                  void *owner)
 {
     struct core_call *c = call_start(g->core, call, message, size, timeout_ns, done, owner);
 
@@ -20,39 +21,41 @@ struct core_call *group_call(struct group *g, uint16_t call, const uint8_t *mess
 }
 
 /* Join again after a pause. */
-static void join_later(struct group *g)
+static void join_later(struct membership *g)
 {
-    g->retry_ns = g->core->now_ns + core_backoff_ns(g->core, g->attempts++, GROUP_RETRY_MIN_MS, GROUP_RETRY_MAX_MS);
-    g->state = GROUP_JOINING;
+    g->retry_ns =
+        g->core->now_ns + core_backoff_ns(g->core, g->attempts++, MEMBERSHIP_RETRY_MIN_MS, MEMBERSHIP_RETRY_MAX_MS);
+    g->state = MEMBERSHIP_JOINING;
     core_wake_at(g->core, 0);
 }
 
 /* What any failed join or sync means. */
-static void join_failed(struct group *g, int status, const struct core_call *call)
+static void join_failed(struct membership *g, int status, const struct core_call *call)
 {
     char text[ERRMSG_SIZE];
 
-    group_plan_drop(g);
+    membership_plan_drop(g);
     if (status == ERR_UNKNOWN_MEMBER || status == ERR_ILLEGAL_GENERATION) {
-        group_fenced(g, status == ERR_ILLEGAL_GENERATION);
+        membership_fenced(g, status == ERR_ILLEGAL_GENERATION);
         join_later(g);
-        g->state = GROUP_STABLE; /* from where it rejoins */
+        g->state = MEMBERSHIP_STABLE; /* from where it rejoins */
         return;
     }
     if (status == ERR_REBALANCE || err_retriable(status)) {
-        g->state = GROUP_STABLE;
+        g->state = MEMBERSHIP_STABLE;
         g->rejoin = true;
-        g->retry_ns = g->core->now_ns + core_backoff_ns(g->core, g->attempts++, GROUP_RETRY_MIN_MS, GROUP_RETRY_MAX_MS);
+        g->retry_ns =
+            g->core->now_ns + core_backoff_ns(g->core, g->attempts++, MEMBERSHIP_RETRY_MIN_MS, MEMBERSHIP_RETRY_MAX_MS);
         core_wake_at(g->core, 0);
         return;
     }
     snprintf(text, sizeof text, "%s", call->text[0] != '\0' ? call->text : err_text(status));
-    group_end(g, status, text);
+    membership_end(g, status, text);
 }
 
 static void sync_done(struct core_call *call, int status, const struct frame *frame);
 
-int group_sync(struct group *g, Cairn__Native__MemberAssignment **assignments, size_t count)
+int membership_sync(struct membership *g, Cairn__Native__MemberAssignment **assignments, size_t count)
 {
     Cairn__Native__SyncGroupRequest m = CAIRN__NATIVE__SYNC_GROUP_REQUEST__INIT;
     char type[] = "consumer";
@@ -75,20 +78,20 @@ int group_sync(struct group *g, Cairn__Native__MemberAssignment **assignments, s
         return ERR_NOMEM;
     }
     cairn__native__sync_group_request__pack(&m, message);
-    g->call = group_call(g, CALL_SYNC_GROUP, message, size,
-                         (g->config.max_poll_interval_ms + GROUP_CALL_TIMEOUT_MS) * NS_PER_MS, sync_done, g);
+    g->call = membership_call(g, CALL_SYNC_GROUP, message, size,
+                              (g->config.max_poll_interval_ms + MEMBERSHIP_CALL_TIMEOUT_MS) * NS_PER_MS, sync_done, g);
     free(message);
     if (g->call == NULL) {
         return ERR_NOMEM;
     }
     g->call->patient = true;
-    g->state = GROUP_SYNCING;
+    g->state = MEMBERSHIP_SYNCING;
     return 0;
 }
 
-static int members_copy(struct group *g, const Cairn__Native__JoinGroupResponse *m)
+static int members_copy(struct membership *g, const Cairn__Native__JoinGroupResponse *m)
 {
-    if (m->n_members > GROUP_MEMBERS_MAX) {
+    if (m->n_members > MEMBERSHIP_MEMBERS_MAX) {
         return ERR_TOO_BIG;
     }
     g->members = calloc(m->n_members + 1, sizeof *g->members);
@@ -97,7 +100,7 @@ static int members_copy(struct group *g, const Cairn__Native__JoinGroupResponse 
     }
     for (size_t i = 0; i < m->n_members; i++) {
         const Cairn__Native__JoinedMember *in = m->members[i];
-        struct group_member *out = &g->members[g->member_count++];
+        struct membership_peer *out = &g->members[g->member_count++];
 
         out->id = strdup(in->member);
         out->instance = strdup(in->instance);
@@ -113,7 +116,7 @@ static int members_copy(struct group *g, const Cairn__Native__JoinGroupResponse 
     return 0;
 }
 
-static int join_apply(struct group *g, const Cairn__Native__JoinGroupResponse *m)
+static int join_apply(struct membership *g, const Cairn__Native__JoinGroupResponse *m)
 {
     enum assignor a = assignor_find(m->protocol);
     int rv;
@@ -125,21 +128,21 @@ static int join_apply(struct group *g, const Cairn__Native__JoinGroupResponse *m
     g->generation = m->generation;
     g->assignor = a;
     g->heartbeat_ns = g->core->now_ns + g->config.heartbeat_interval_ms * NS_PER_MS;
-    group_plan_drop(g);
+    membership_plan_drop(g);
     if (strcmp(m->leader, m->member) != 0) {
-        return group_sync(g, NULL, 0);
+        return membership_sync(g, NULL, 0);
     }
     rv = members_copy(g, m);
-    rv = rv == 0 ? group_plan_begin(g, m->skip_assignment) : rv;
+    rv = rv == 0 ? membership_plan_begin(g, m->skip_assignment) : rv;
     if (rv == 0) {
-        g->state = GROUP_PLANNING;
+        g->state = MEMBERSHIP_PLANNING;
     }
     return rv;
 }
 
 static void join_done(struct core_call *call, int status, const struct frame *frame)
 {
-    struct group *g = call->owner;
+    struct membership *g = call->owner;
     Cairn__Native__JoinGroupResponse *m = NULL;
 
     consumer_lock(g->consumer);
@@ -162,7 +165,7 @@ static void join_done(struct core_call *call, int status, const struct frame *fr
     }
 }
 
-void group_ask_join(struct group *g)
+void membership_ask_join(struct membership *g)
 {
     Cairn__Native__JoinGroupRequest m = CAIRN__NATIVE__JOIN_GROUP_REQUEST__INIT;
     Cairn__Native__GroupProtocol protocols[ASSIGNOR_COUNT];
@@ -186,7 +189,7 @@ void group_ask_join(struct group *g)
         cairn__native__group_protocol__init(&protocols[i]);
         snprintf(names[i], sizeof names[i], "%s", assignor_name(a));
         protocols[i].name = names[i];
-        rv = group_subscription_write(g, a, &protocols[i].metadata.data, &protocols[i].metadata.len);
+        rv = membership_subscription_write(g, a, &protocols[i].metadata.data, &protocols[i].metadata.len);
         pointers[i] = &protocols[i];
         m.n_protocols += rv == 0;
     }
@@ -194,8 +197,9 @@ void group_ask_join(struct group *g)
     message = rv == 0 ? malloc(size + 1) : NULL;
     if (message != NULL) {
         cairn__native__join_group_request__pack(&m, message);
-        g->call = group_call(g, CALL_JOIN_GROUP, message, size,
-                             (g->config.max_poll_interval_ms + GROUP_CALL_TIMEOUT_MS) * NS_PER_MS, join_done, g);
+        g->call =
+            membership_call(g, CALL_JOIN_GROUP, message, size,
+                            (g->config.max_poll_interval_ms + MEMBERSHIP_CALL_TIMEOUT_MS) * NS_PER_MS, join_done, g);
     }
     for (size_t i = 0; i < m.n_protocols; i++) {
         free(protocols[i].metadata.data);
@@ -210,41 +214,41 @@ void group_ask_join(struct group *g)
 }
 
 /* What changes: given up first, then taken. */
-static int assignment_apply(struct group *g, const uint8_t *bytes, size_t size)
+static int assignment_apply(struct membership *g, const uint8_t *bytes, size_t size)
 {
-    struct group_parts mine = {0};
-    struct group_parts kept = {0};
-    struct group_parts gone = {0};
+    struct membership_parts mine = {0};
+    struct membership_parts kept = {0};
+    struct membership_parts gone = {0};
     struct core *core = g->core;
-    int rv = group_assignment_read(core, bytes, size, &mine);
+    int rv = membership_assignment_read(core, bytes, size, &mine);
 
     for (size_t i = 0; i < g->assigned.count && rv == 0; i++) {
-        const struct group_part *part = &g->assigned.items[i];
-        rv = group_parts_add(core, group_parts_have(&mine, part) ? &kept : &gone, part->topic->name, part->partition,
-                             -1);
+        const struct membership_part *part = &g->assigned.items[i];
+        rv = membership_parts_add(core, membership_parts_have(&mine, part) ? &kept : &gone, part->topic->name,
+                                  part->partition, -1);
     }
     for (size_t i = 0; i < mine.count && rv == 0; i++) {
-        const struct group_part *part = &mine.items[i];
-        if (!group_parts_have(&g->assigned, part)) {
-            rv = group_parts_add(core, &g->added, part->topic->name, part->partition, -1);
+        const struct membership_part *part = &mine.items[i];
+        if (!membership_parts_have(&g->assigned, part)) {
+            rv = membership_parts_add(core, &g->added, part->topic->name, part->partition, -1);
         }
     }
     if (rv == 0) {
-        struct group_parts before = g->assigned;
+        struct membership_parts before = g->assigned;
         g->assigned = kept;
         kept = before;
         g->rejoin_after = gone.count > 0;
         g->joined_generation = g->generation;
-        g->after_flush = GROUP_BEGINNING;
-        g->state = GROUP_BEGINNING;
+        g->after_flush = MEMBERSHIP_BEGINNING;
+        g->state = MEMBERSHIP_BEGINNING;
         if (gone.count > 0) {
-            group_event_post(g, GROUP_REVOKED, &gone);
-            g->state = GROUP_REVOKING;
+            membership_event_post(g, MEMBERSHIP_REVOKED, &gone);
+            g->state = MEMBERSHIP_REVOKING;
         }
     }
-    group_parts_clear(core, &mine);
-    group_parts_clear(core, &kept);
-    group_parts_clear(core, &gone);
+    membership_parts_clear(core, &mine);
+    membership_parts_clear(core, &kept);
+    membership_parts_clear(core, &gone);
     free(mine.items);
     free(kept.items);
     free(gone.items);
@@ -253,7 +257,7 @@ static int assignment_apply(struct group *g, const uint8_t *bytes, size_t size)
 
 static void sync_done(struct core_call *call, int status, const struct frame *frame)
 {
-    struct group *g = call->owner;
+    struct membership *g = call->owner;
     Cairn__Native__SyncGroupResponse *m;
 
     consumer_lock(g->consumer);

@@ -4,18 +4,19 @@
 #include <string.h>
 
 #include "client/src/core/consumer.h"
-#include "client/src/core/group.h"
+#include "client/src/core/membership.h"
 #include "proto/native/native.pb-c.h"
 
 #define UNKNOWN_TOPIC_PATIENCE_MS 3000 /* a node may not have heard of a topic yet */
 
-int group_parts_add(struct core *core, struct group_parts *parts, const char *topic, uint32_t partition, int64_t offset)
+int membership_parts_add(struct core *core, struct membership_parts *parts, const char *topic, uint32_t partition,
+                         int64_t offset)
 {
     struct meta_topic *meta;
 
     if (parts->count == parts->capacity) {
         size_t capacity = parts->capacity > 0 ? parts->capacity * 2 : 8;
-        struct group_part *items = realloc(parts->items, capacity * sizeof *items);
+        struct membership_part *items = realloc(parts->items, capacity * sizeof *items);
         if (items == NULL) {
             return ERR_NOMEM;
         }
@@ -26,11 +27,11 @@ int group_parts_add(struct core *core, struct group_parts *parts, const char *to
     if (meta == NULL) {
         return ERR_NOMEM;
     }
-    parts->items[parts->count++] = (struct group_part){.topic = meta, .partition = partition, .offset = offset};
+    parts->items[parts->count++] = (struct membership_part){.topic = meta, .partition = partition, .offset = offset};
     return 0;
 }
 
-void group_parts_clear(struct core *core, struct group_parts *parts)
+void membership_parts_clear(struct core *core, struct membership_parts *parts)
 {
     for (size_t i = 0; i < parts->count; i++) {
         meta_topic_release(core, parts->items[i].topic);
@@ -38,7 +39,7 @@ void group_parts_clear(struct core *core, struct group_parts *parts)
     parts->count = 0;
 }
 
-bool group_parts_have(const struct group_parts *parts, const struct group_part *part)
+bool membership_parts_have(const struct membership_parts *parts, const struct membership_part *part)
 {
     for (size_t i = 0; i < parts->count; i++) {
         if (parts->items[i].topic == part->topic && parts->items[i].partition == part->partition) {
@@ -48,9 +49,9 @@ bool group_parts_have(const struct group_parts *parts, const struct group_part *
     return false;
 }
 
-struct group_offsets *group_offsets_new(struct group *g)
+struct membership_offsets *membership_offsets_new(struct membership *g)
 {
-    struct group_offsets *o = calloc(1, sizeof *o);
+    struct membership_offsets *o = calloc(1, sizeof *o);
 
     if (o != NULL) {
         o->group = g;
@@ -59,15 +60,15 @@ struct group_offsets *group_offsets_new(struct group *g)
     return o;
 }
 
-void group_offsets_free(struct group_offsets *o)
+void membership_offsets_free(struct membership_offsets *o)
 {
-    group_parts_clear(o->core, &o->parts);
+    membership_parts_clear(o->core, &o->parts);
     free(o->parts.items);
     free(o);
 }
 
 /* Out of its list; @done comes next. */
-static void offsets_detach(struct group_offsets *o, int status)
+static void offsets_detach(struct membership_offsets *o, int status)
 {
     o->status = status;
     if (o->call != NULL) {
@@ -81,23 +82,23 @@ static void offsets_detach(struct group_offsets *o, int status)
     }
 }
 
-void group_offsets_cancel(struct group_offsets *o)
+void membership_offsets_cancel(struct membership_offsets *o)
 {
     offsets_detach(o, ERR_CANCELLED);
-    group_offsets_free(o);
+    membership_offsets_free(o);
 }
 
-void group_offsets_stop(struct group *g)
+void membership_offsets_stop(struct membership *g)
 {
     while (!list_empty(&g->commits) || !list_empty(&g->asks)) {
         struct list *from = !list_empty(&g->commits) ? &g->commits : &g->asks;
-        struct group_offsets *o = list_entry(from->next, struct group_offsets, link);
+        struct membership_offsets *o = list_entry(from->next, struct membership_offsets, link);
         offsets_detach(o, ERR_SHUTDOWN);
         o->done(o);
     }
 }
 
-static void offsets_begin(struct group *g, struct group_offsets *o, bool asks, uint32_t timeout_ms)
+static void offsets_begin(struct membership *g, struct membership_offsets *o, bool asks, uint32_t timeout_ms)
 {
     o->asks = asks;
     o->generation = g->generation;
@@ -108,24 +109,24 @@ static void offsets_begin(struct group *g, struct group_offsets *o, bool asks, u
     core_wake_at(g->core, 0);
 }
 
-int group_offsets_commit(struct group *g, struct group_offsets *o, uint32_t timeout_ms)
+int membership_offsets_commit(struct membership *g, struct membership_offsets *o, uint32_t timeout_ms)
 {
-    if (g->commit_count >= GROUP_COMMITS_MAX) {
+    if (g->commit_count >= MEMBERSHIP_COMMITS_MAX) {
         return ERR_BUSY;
     }
     offsets_begin(g, o, false, timeout_ms);
     return 0;
 }
 
-void group_offsets_ask(struct group *g, struct group_offsets *o, uint32_t timeout_ms)
+void membership_offsets_ask(struct membership *g, struct membership_offsets *o, uint32_t timeout_ms)
 {
     offsets_begin(g, o, true, timeout_ms);
 }
 
-int group_processed(struct group *g, struct group_offsets **out)
+int membership_processed(struct membership *g, struct membership_offsets **out)
 {
     struct consumer *c = g->consumer;
-    struct group_offsets *o = NULL;
+    struct membership_offsets *o = NULL;
     int rv = 0;
 
     *out = NULL;
@@ -135,11 +136,11 @@ int group_processed(struct group *g, struct group_offsets **out)
         if (p->removed || p->done_offset < 0 || p->done_offset == p->committed_offset) {
             continue;
         }
-        o = o != NULL ? o : group_offsets_new(g);
-        rv = o != NULL ? group_parts_add(g->core, &o->parts, p->topic, p->partition, p->done_offset) : ERR_NOMEM;
+        o = o != NULL ? o : membership_offsets_new(g);
+        rv = o != NULL ? membership_parts_add(g->core, &o->parts, p->topic, p->partition, p->done_offset) : ERR_NOMEM;
         if (rv != 0) {
             if (o != NULL) {
-                group_offsets_free(o);
+                membership_offsets_free(o);
             }
             return rv;
         }
@@ -149,14 +150,14 @@ int group_processed(struct group *g, struct group_offsets **out)
 }
 
 /* Whether all topics of @o have an id, or have none for sure (their parts get an error). */
-static bool offsets_known(struct group_offsets *o)
+static bool offsets_known(struct membership_offsets *o)
 {
     struct core *core = o->core;
     bool patient = core->now_ns - o->begun_ns < UNKNOWN_TOPIC_PATIENCE_MS * NS_PER_MS;
     bool known = true;
 
     for (size_t i = 0; i < o->parts.count; i++) {
-        struct group_part *part = &o->parts.items[i];
+        struct membership_part *part = &o->parts.items[i];
         const struct meta_topic *topic = part->topic;
 
         part->error = 0;
@@ -168,17 +169,17 @@ static bool offsets_known(struct group_offsets *o)
     }
     if (!known) {
         meta_refresh(core);
-        core_wake_at(core, core->now_ns + GROUP_RETRY_MIN_MS * NS_PER_MS);
+        core_wake_at(core, core->now_ns + MEMBERSHIP_RETRY_MIN_MS * NS_PER_MS);
     }
     return known;
 }
 
 /* The part that an answer's entry is about; answers come in the order of the questions. */
-static struct group_part *part_find(struct group_parts *parts, size_t *next, const ProtobufCBinaryData *id,
-                                    uint32_t partition)
+static struct membership_part *part_find(struct membership_parts *parts, size_t *next, const ProtobufCBinaryData *id,
+                                         uint32_t partition)
 {
     for (size_t n = 0; n < parts->count; n++) {
-        struct group_part *part = &parts->items[(*next + n) % parts->count];
+        struct membership_part *part = &parts->items[(*next + n) % parts->count];
         if (part->partition == partition && id->len == sizeof part->topic->id &&
             memcmp(part->topic->id, id->data, id->len) == 0) {
             *next = (size_t)(part - parts->items) + 1;
@@ -188,7 +189,7 @@ static struct group_part *part_find(struct group_parts *parts, size_t *next, con
     return NULL;
 }
 
-static int commit_read(struct group_offsets *o, const struct frame *frame)
+static int commit_read(struct membership_offsets *o, const struct frame *frame)
 {
     Cairn__Native__CommitOffsetsResponse *m =
         cairn__native__commit_offsets_response__unpack(NULL, frame->header.message_length, frame->message);
@@ -198,7 +199,7 @@ static int commit_read(struct group_offsets *o, const struct frame *frame)
         return ERR_UNKNOWN_OUTCOME;
     }
     for (size_t i = 0; i < m->n_offsets; i++) {
-        struct group_part *part = part_find(&o->parts, &next, &m->offsets[i]->topic_id, m->offsets[i]->partition);
+        struct membership_part *part = part_find(&o->parts, &next, &m->offsets[i]->topic_id, m->offsets[i]->partition);
         if (part != NULL) {
             part->error = (int)m->offsets[i]->error;
         }
@@ -207,7 +208,7 @@ static int commit_read(struct group_offsets *o, const struct frame *frame)
     return 0;
 }
 
-static int ask_read(struct group_offsets *o, const struct frame *frame)
+static int ask_read(struct membership_offsets *o, const struct frame *frame)
 {
     Cairn__Native__FetchOffsetsResponse *m =
         cairn__native__fetch_offsets_response__unpack(NULL, frame->header.message_length, frame->message);
@@ -222,7 +223,7 @@ static int ask_read(struct group_offsets *o, const struct frame *frame)
     }
     for (size_t i = 0; i < m->n_offsets; i++) {
         const Cairn__Native__FetchedOffset *in = m->offsets[i];
-        struct group_part *part = part_find(&o->parts, &next, &in->topic_id, in->partition);
+        struct membership_part *part = part_find(&o->parts, &next, &in->topic_id, in->partition);
         if (part == NULL) {
             continue;
         }
@@ -237,13 +238,13 @@ static int ask_read(struct group_offsets *o, const struct frame *frame)
 }
 
 /* What is committed need not be committed again. */
-static void commit_remember(struct group_offsets *o)
+static void commit_remember(struct membership_offsets *o)
 {
     struct consumer *c = o->group->consumer;
 
     consumer_lock(c);
     for (size_t i = 0; i < o->parts.count; i++) {
-        const struct group_part *part = &o->parts.items[i];
+        const struct membership_part *part = &o->parts.items[i];
         struct consumer_partition *p = consumer_find(c, part->topic->name, part->partition);
         if (p != NULL && part->error == 0) {
             p->committed_offset = part->offset;
@@ -254,8 +255,8 @@ static void commit_remember(struct group_offsets *o)
 
 static void offsets_answer(struct core_call *call, int status, const struct frame *frame)
 {
-    struct group_offsets *o = call->owner;
-    struct group *g = o->group;
+    struct membership_offsets *o = call->owner;
+    struct membership *g = o->group;
 
     o->call = NULL;
     g->coordinator = call->target;
@@ -275,9 +276,9 @@ static void offsets_answer(struct core_call *call, int status, const struct fram
     o->done(o);
 }
 
-static bool commit_send(struct group_offsets *o, uint64_t timeout_ns)
+static bool commit_send(struct membership_offsets *o, uint64_t timeout_ns)
 {
-    struct group *g = o->group;
+    struct membership *g = o->group;
     Cairn__Native__CommitOffsetsRequest m = CAIRN__NATIVE__COMMIT_OFFSETS_REQUEST__INIT;
     Cairn__Native__CommitOffset *items = calloc(o->parts.count, sizeof *items);
     Cairn__Native__CommitOffset **pointers = calloc(o->parts.count, sizeof *pointers);
@@ -289,7 +290,7 @@ static bool commit_send(struct group_offsets *o, uint64_t timeout_ns)
     m.generation = o->generation;
     m.offsets = pointers;
     for (size_t i = 0; items != NULL && pointers != NULL && i < o->parts.count; i++) {
-        struct group_part *part = &o->parts.items[i];
+        struct membership_part *part = &o->parts.items[i];
         Cairn__Native__CommitOffset *item = &items[m.n_offsets];
 
         if (part->error != 0) {
@@ -306,8 +307,9 @@ static bool commit_send(struct group_offsets *o, uint64_t timeout_ns)
         message = malloc(cairn__native__commit_offsets_request__get_packed_size(&m) + 1);
     }
     if (message != NULL) {
-        o->call = group_call(g, CALL_COMMIT_OFFSETS, message, cairn__native__commit_offsets_request__pack(&m, message),
-                             timeout_ns, offsets_answer, o);
+        o->call =
+            membership_call(g, CALL_COMMIT_OFFSETS, message, cairn__native__commit_offsets_request__pack(&m, message),
+                            timeout_ns, offsets_answer, o);
     }
     free(message);
     free(pointers);
@@ -315,9 +317,9 @@ static bool commit_send(struct group_offsets *o, uint64_t timeout_ns)
     return o->call != NULL;
 }
 
-static bool ask_send(struct group_offsets *o, uint64_t timeout_ns)
+static bool ask_send(struct membership_offsets *o, uint64_t timeout_ns)
 {
-    struct group *g = o->group;
+    struct membership *g = o->group;
     Cairn__Native__FetchOffsetsRequest m = CAIRN__NATIVE__FETCH_OFFSETS_REQUEST__INIT;
     Cairn__Native__GroupPartition *items = calloc(o->parts.count, sizeof *items);
     Cairn__Native__GroupPartition **pointers = calloc(o->parts.count, sizeof *pointers);
@@ -326,7 +328,7 @@ static bool ask_send(struct group_offsets *o, uint64_t timeout_ns)
     m.group = g->config.id;
     m.partitions = pointers;
     for (size_t i = 0; items != NULL && pointers != NULL && i < o->parts.count; i++) {
-        struct group_part *part = &o->parts.items[i];
+        struct membership_part *part = &o->parts.items[i];
         Cairn__Native__GroupPartition *item = &items[m.n_partitions];
 
         if (part->error != 0) {
@@ -343,8 +345,9 @@ static bool ask_send(struct group_offsets *o, uint64_t timeout_ns)
         message = malloc(cairn__native__fetch_offsets_request__get_packed_size(&m) + 1);
     }
     if (message != NULL) {
-        o->call = group_call(g, CALL_FETCH_OFFSETS, message, cairn__native__fetch_offsets_request__pack(&m, message),
-                             timeout_ns, offsets_answer, o);
+        o->call =
+            membership_call(g, CALL_FETCH_OFFSETS, message, cairn__native__fetch_offsets_request__pack(&m, message),
+                            timeout_ns, offsets_answer, o);
     }
     free(message);
     free(pointers);
@@ -353,7 +356,7 @@ static bool ask_send(struct group_offsets *o, uint64_t timeout_ns)
 }
 
 /* Send @o, or end it. True: it ended. */
-static bool offsets_turn(struct group_offsets *o)
+static bool offsets_turn(struct membership_offsets *o)
 {
     struct core *core = o->core;
     int gone = 0;
@@ -386,15 +389,15 @@ static bool offsets_turn(struct group_offsets *o)
         return true;
     }
     if (!(o->asks ? ask_send(o, o->deadline_ns - core->now_ns) : commit_send(o, o->deadline_ns - core->now_ns))) {
-        core_wake_at(core, core->now_ns + GROUP_RETRY_MAX_MS * NS_PER_MS);
+        core_wake_at(core, core->now_ns + MEMBERSHIP_RETRY_MAX_MS * NS_PER_MS);
     }
     return false;
 }
 
-void group_offsets_turn(struct group *g)
+void membership_offsets_turn(struct membership *g)
 {
     while (!list_empty(&g->commits)) {
-        struct group_offsets *o = list_entry(g->commits.next, struct group_offsets, link);
+        struct membership_offsets *o = list_entry(g->commits.next, struct membership_offsets, link);
         if (!offsets_turn(o)) {
             break;
         }
@@ -402,7 +405,7 @@ void group_offsets_turn(struct group *g)
         o->done(o);
     }
     list_for_each_safe (pos, &g->asks) {
-        struct group_offsets *o = list_entry(pos, struct group_offsets, link);
+        struct membership_offsets *o = list_entry(pos, struct membership_offsets, link);
         if (offsets_turn(o)) {
             core_wake_at(g->core, 0);
             o->done(o);

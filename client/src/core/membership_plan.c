@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/src/core/group_wire.h"
+#include "client/src/core/membership_wire.h"
 #include "proto/native/native.pb-c.h"
 
 /* Its members as the assignors see them, and the memory behind. */
@@ -13,7 +13,7 @@ struct plan {
     struct kafka_consumer_subscription *subscriptions;
 };
 
-void group_plan_drop(struct group *g)
+void membership_plan_drop(struct membership *g)
 {
     for (size_t i = 0; i < g->member_count; i++) {
         free(g->members[i].id);
@@ -41,7 +41,7 @@ static int name_compare(const void *a, const void *b)
 }
 
 /* Who writes nonsense is dealt nothing. */
-static void plan_parse(struct group *g, struct plan *p)
+static void plan_parse(struct membership *g, struct plan *p)
 {
     for (size_t i = 0; i < g->member_count; i++) {
         struct kafka_bytes bytes = {.data = g->members[i].metadata, .length = (int32_t)g->members[i].metadata_size};
@@ -54,7 +54,7 @@ static void plan_parse(struct group *g, struct plan *p)
 }
 
 /* One watch for each topic that somebody subscribes to, sorted by name. */
-static int watches_make(struct group *g, const struct plan *p)
+static int watches_make(struct membership *g, const struct plan *p)
 {
     struct kafka_string *names;
     size_t count = 0;
@@ -97,10 +97,10 @@ static int watches_make(struct group *g, const struct plan *p)
     return 0;
 }
 
-static int plan_open(struct group *g, struct plan *p)
+static int plan_open(struct membership *g, struct plan *p)
 {
     memset(p, 0, sizeof *p);
-    kafka_arena_init(&p->arena, GROUP_WIRE_ARENA_MAX);
+    kafka_arena_init(&p->arena, MEMBERSHIP_WIRE_ARENA_MAX);
     p->subscriptions = calloc(g->member_count + 1, sizeof *p->subscriptions);
     if (p->subscriptions == NULL) {
         return ERR_NOMEM;
@@ -122,7 +122,7 @@ static void plan_close(struct plan *p)
     kafka_arena_close(&p->arena);
 }
 
-int group_plan_begin(struct group *g, bool keep)
+int membership_plan_begin(struct membership *g, bool keep)
 {
     struct plan p;
     int rv = plan_open(g, &p);
@@ -132,13 +132,13 @@ int group_plan_begin(struct group *g, bool keep)
     }
     plan_close(&p);
     g->plan_keep = keep;
-    g->plan_deadline_ns = g->core->now_ns + GROUP_TOPICS_WAIT_MS * NS_PER_MS;
+    g->plan_deadline_ns = g->core->now_ns + MEMBERSHIP_TOPICS_WAIT_MS * NS_PER_MS;
     meta_refresh(g->core); /* what was learnt long ago may have grown */
     return rv;
 }
 
 /* The watch of a topic's name, or watch_count. */
-static uint32_t watch_find(const struct group *g, struct kafka_string name)
+static uint32_t watch_find(const struct membership *g, struct kafka_string name)
 {
     size_t low = 0;
     size_t high = g->watch_count;
@@ -167,7 +167,7 @@ static int u32_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int member_fill(const struct group *g, const struct group_member *in,
+static int member_fill(const struct membership *g, const struct membership_peer *in,
                        const struct kafka_consumer_subscription *s, struct assignor_member *out)
 {
     int rv;
@@ -205,7 +205,7 @@ static int member_fill(const struct group *g, const struct group_member *in,
     return 0;
 }
 
-static int plan_fill(struct group *g, struct plan *p)
+static int plan_fill(struct membership *g, struct plan *p)
 {
     int rv = 0;
 
@@ -215,7 +215,7 @@ static int plan_fill(struct group *g, struct plan *p)
         return ERR_NOMEM;
     }
     for (size_t i = 0; i < g->watch_count; i++) {
-        struct group_watch *w = &g->watches[i];
+        struct membership_watch *w = &g->watches[i];
         w->partition_count = w->topic->error == 0 ? w->topic->partition_count : 0;
         memcpy(w->id, w->topic->id, sizeof w->id);
         p->plan.topics[i] = (struct assignor_topic){.name = w->topic->name, .partition_count = w->partition_count};
@@ -229,7 +229,7 @@ static int plan_fill(struct group *g, struct plan *p)
 }
 
 /* Everybody's assignment, sent. */
-static int plan_send(struct group *g, const struct plan *p)
+static int plan_send(struct membership *g, const struct plan *p)
 {
     size_t n = g->plan_keep ? 0 : p->plan.member_count;
     Cairn__Native__MemberAssignment *items = calloc(n + 1, sizeof *items);
@@ -242,10 +242,10 @@ static int plan_send(struct group *g, const struct plan *p)
         cairn__native__member_assignment__init(&items[i]);
         items[i].member = (char *)(uintptr_t)m->id;
         pointers[i] = &items[i];
-        rv = group_assignment_write(&p->plan, m, &items[i].assignment.data, &items[i].assignment.len);
+        rv = membership_assignment_write(&p->plan, m, &items[i].assignment.data, &items[i].assignment.len);
     }
     if (rv == 0) {
-        rv = group_sync(g, pointers, n);
+        rv = membership_sync(g, pointers, n);
     }
     for (size_t i = 0; i < n && items != NULL; i++) {
         free(items[i].assignment.data);
@@ -255,7 +255,7 @@ static int plan_send(struct group *g, const struct plan *p)
     return rv;
 }
 
-static bool topics_known(const struct group *g)
+static bool topics_known(const struct membership *g)
 {
     for (size_t i = 0; i < g->watch_count; i++) {
         const struct meta_topic *t = g->watches[i].topic;
@@ -266,7 +266,7 @@ static bool topics_known(const struct group *g)
     return true;
 }
 
-void group_plan(struct group *g)
+void membership_plan(struct membership *g)
 {
     struct plan p;
     int rv;
@@ -287,17 +287,17 @@ void group_plan(struct group *g)
     }
     plan_close(&p);
     if (rv != 0) { /* out of memory: from the beginning */
-        group_plan_drop(g);
+        membership_plan_drop(g);
         g->rejoin = true;
-        g->retry_ns = g->core->now_ns + GROUP_RETRY_MAX_MS * NS_PER_MS;
-        g->state = GROUP_STABLE;
+        g->retry_ns = g->core->now_ns + MEMBERSHIP_RETRY_MAX_MS * NS_PER_MS;
+        g->state = MEMBERSHIP_STABLE;
     }
 }
 
-bool group_plan_stale(const struct group *g)
+bool membership_plan_stale(const struct membership *g)
 {
     for (size_t i = 0; i < g->watch_count; i++) {
-        const struct group_watch *w = &g->watches[i];
+        const struct membership_watch *w = &g->watches[i];
         uint32_t count = w->topic->error == 0 ? w->topic->partition_count : 0;
 
         if (w->topic->error == ERR_LEADER_NOT_READY) {
