@@ -70,6 +70,11 @@ struct config {
     uint32_t topic_default_partitions;
     uint32_t topic_default_replication;
     bool auto_create_topics;
+    uint32_t group_initial_delay_ms;
+    uint32_t group_session_timeout_min_ms;
+    uint32_t group_session_timeout_max_ms;
+    uint32_t group_members_max;
+    uint32_t offsets_retention_minutes;
     uint32_t stop_timeout_ms;
     enum log_level log_level;
     char log_file[ENV_PATH_MAX]; /* empty: stderr */

@@ -233,6 +233,12 @@ int config_check(const struct config *c, char *errmsg)
             c->raft_election_timeout_ms, 2 * c->raft_heartbeat_ms);
         rv = ERR_CONFIG;
     }
+    if (rv == 0 && c->group_session_timeout_min_ms > c->group_session_timeout_max_ms) {
+        MSG("group.min.session.timeout.ms = %" PRIu32 ": too long; allowed: at most %" PRIu32
+            " (group.max.session.timeout.ms)",
+            c->group_session_timeout_min_ms, c->group_session_timeout_max_ms);
+        rv = ERR_CONFIG;
+    }
     return rv;
 }
 

@@ -36,6 +36,7 @@ static_assert((METADATA_LISTENERS_MAX + 2) * (ENV_ADDRESS_MAX + 34) <= ADDRESSES
 
 struct program {
     struct config config;
+    struct coordinator_config groups;
     struct node_params params;
     struct logger logger;
     struct env *env;
@@ -112,6 +113,13 @@ static void fill_params(struct program *p)
     n->connections_max = c->connections_max;
     n->idle_timeout_ms = c->connection_idle_timeout_ms;
     n->auto_create_topics = c->auto_create_topics;
+    p->groups = (struct coordinator_config){
+        .session_timeout_min_ms = (int32_t)c->group_session_timeout_min_ms,
+        .session_timeout_max_ms = (int32_t)c->group_session_timeout_max_ms,
+        .initial_delay_ms = (int32_t)c->group_initial_delay_ms,
+        .offset_retention_ms = (int64_t)c->offsets_retention_minutes * 60000,
+        .members_max = c->group_members_max,
+    };
     n->control = (struct control_params){
         .data_dir = c->data_dir,
         .node = c->node_id,
@@ -129,6 +137,7 @@ static void fill_params(struct program *p)
         .heartbeat_ms = c->raft_heartbeat_ms,
         .default_partitions = c->topic_default_partitions,
         .default_replication = c->topic_default_replication,
+        .groups = &p->groups,
         .forget_pledge = c->cluster_forget_pledge,
     };
     memcpy(n->control.seeds, c->cluster_seeds.items, c->cluster_seeds.n * sizeof c->cluster_seeds.items[0]);

@@ -271,6 +271,7 @@ static int open_shards(struct control *c, const struct control_params *params, c
         .memory_pressure_bytes = params->peer_receive_max_bytes / 8 * 5, /* before clients wait, and long before peers do */
         .election_timeout_ms = params->election_timeout_ms,
         .heartbeat_ms = params->heartbeat_ms,
+        .groups = params->groups,
         .ops = &shards_ops,
         .data = c,
     };

@@ -49,6 +49,7 @@ struct control_params {
     uint32_t heartbeat_ms;
     uint32_t default_partitions;
     uint32_t default_replication;
+    const struct coordinator_config *groups; /* consumer groups; NULL: the defaults */
     bool forget_pledge; /* the explicit way out when a seed never comes up; refused once formed */
 };
 

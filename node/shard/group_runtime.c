@@ -444,7 +444,6 @@ void coordinator_topics_forget_run(struct shard *shard, struct shard_op *shard_o
 
 static struct group_runtime *runtime_new(struct shard *shard, uint64_t group, uint64_t replica)
 {
-    struct coordinator_config config;
     struct group_runtime *r = calloc(1, sizeof *r);
     if (r == NULL) {
         return NULL;
@@ -453,8 +452,7 @@ static struct group_runtime *runtime_new(struct shard *shard, uint64_t group, ui
     if (r->fsm == NULL) {
         goto err_after_alloc;
     }
-    coordinator_config_default(&config);
-    r->coordinator = coordinator_new(r->fsm, &config, &coordinator_ops, r);
+    r->coordinator = coordinator_new(r->fsm, &shard->set->groups, &coordinator_ops, r);
     if (r->coordinator == NULL) {
         goto err_after_fsm;
     }

@@ -349,6 +349,10 @@ int shards_open(const struct shards_params *params, struct shards **out, char *e
     set->data = params->data;
     set->pool = params->pool;
     set->memory_pressure_bytes = params->memory_pressure_bytes;
+    coordinator_config_default(&set->groups);
+    if (params->groups != NULL) {
+        set->groups = *params->groups;
+    }
     set->count = params->count;
     set->node = params->node;
     for (uint32_t i = 0; i < set->count; i++) {

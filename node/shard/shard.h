@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/fsm/group/coordinator.h"
 #include "raft/env/env.h"
 #include "raft/group/group.h"
 #include "raft/wal/wal.h"
@@ -57,6 +58,7 @@ struct shards_params {
     uint64_t memory_pressure_bytes; /* held out of the pool: above it caches shrink; 0: never */
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
+    const struct coordinator_config *groups; /* consumer groups; copied; NULL: the defaults */
     const struct shards_ops *ops;
     void *data;
 };

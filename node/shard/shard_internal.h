@@ -57,6 +57,7 @@ struct shards {
     void *data;
     struct buf_pool *pool;
     uint64_t memory_pressure_bytes;
+    struct coordinator_config groups;
     uint32_t count;
     uint32_t node;
     struct shard *shards[SHARDS_MAX];

@@ -524,6 +524,8 @@ static void sizes_and_times_fit_together(void **state)
     assert_fails(f, FLAGS(NODE, SEEDS, "--raft.election.timeout.ms=500"), NULL, "raft.election.timeout.ms = 500",
                  "more than 500");
     assert_loads(f, FLAGS(NODE, SEEDS, "--raft.election.timeout.ms=501"), NULL);
+    assert_fails(f, FLAGS(NODE, SEEDS, "--group.min.session.timeout.ms=50", "--group.max.session.timeout.ms=49"), NULL,
+                 "group.min.session.timeout.ms = 50", "at most 49");
 }
 
 /* ---- places ---- */
@@ -587,6 +589,8 @@ static void what_is_printed_reads_back_the_same(void **state)
                        "--log.reserve.bytes=2M", "--cache.bytes=3000k", "--memory.max.bytes=256M",
                        "--connections.max=7", "--connection.idle.timeout.ms=0", "--raft.election.timeout.ms=300",
                        "--raft.heartbeat.ms=100", "--topic.default.partitions=1", "--topic.default.replication=1",
+                       "--group.initial.rebalance.delay.ms=0", "--group.min.session.timeout.ms=5",
+                       "--group.max.session.timeout.ms=5", "--group.max.size=3", "--offsets.retention.minutes=1",
                        "--stop.timeout.ms=0", "--log.level=warn", "--log.file=/tmp/x"),
                  ENVIRONMENT("CAIRND_THREADS_POOL=5"));
     *before = f->config;
