@@ -72,6 +72,7 @@ def config_errors(env):
         cluster.start()
         cluster.wait_formed(3)
         moved = {"--listeners=client@" + node.address: "--listeners=client@127.0.0.1:0",
+                 "--kafka.listeners=kafka@" + node.kafka_address: "--kafka.listeners=kafka@127.0.0.1:0",
                  "--peer.listen=" + node.peer_address: "--peer.listen=127.0.0.1:0"}
         stranger = [moved.get(a, a) for a in base] + ["--peer.advertised=" + node.peer_address]
         refused(env, "directory in use", stranger, [node.data_dir], log_lines=True)
