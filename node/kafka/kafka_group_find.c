@@ -3,6 +3,7 @@
 #include "proto/kafka/messages/find_coordinator.h"
 
 #define KEY_TYPE_GROUP 0
+#define KEY_TYPE_TRANSACTION 1
 #define FIND_KEYS_MAX 1000
 
 struct find_state {
@@ -73,15 +74,18 @@ static void found(struct service_find_coordinator *f)
     part_done(f->data);
 }
 
-/* Of transactions, say: told in kind. */
+/* Told in kind. Of what clients take for final where transactions are concerned, they show this code's text; with others
+ * librdkafka goes on asking until its time is up, and then says only that. */
 static int refuse(struct kafka_request *r, const struct kafka_find_coordinator_request *m)
 {
+    bool transaction = m->key_type == KEY_TYPE_TRANSACTION;
     struct kafka_find_coordinator_response response;
-    struct kafka_string text =
-        kafka_format(r, "key type %d is not served here: only consumer groups (0) are", m->key_type);
+    int16_t code = transaction ? KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED : KAFKA_ERROR_INVALID_REQUEST;
+    struct kafka_string text = transaction ? kafka_string("transactions are not served by this cluster")
+                                           : kafka_format(r, "key type %d is not known here", m->key_type);
 
     kafka_find_coordinator_response_init(&response);
-    response.error_code = KAFKA_ERROR_INVALID_REQUEST;
+    response.error_code = code;
     response.error_message = text;
     response.node_id = -1;
     response.host = kafka_string("");
@@ -102,7 +106,7 @@ static int refuse(struct kafka_request *r, const struct kafka_find_coordinator_r
                 .node_id = -1,
                 .host = kafka_string(""),
                 .port = -1,
-                .error_code = KAFKA_ERROR_INVALID_REQUEST,
+                .error_code = code,
                 .error_message = text,
             };
         }

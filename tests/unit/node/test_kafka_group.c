@@ -382,9 +382,10 @@ static void the_coordinator_is_found_in_every_version(void **state)
         assert_int_equal(c.port, 9092);
         if (version >= 1) { /* of transactions: there are none yet */
             c = find(&k, version, "g", 1);
-            assert_int_equal(c.error_code, KAFKA_ERROR_INVALID_REQUEST);
+            assert_int_equal(c.error_code, KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
             assert_int_equal(c.node_id, -1);
             assert_true(c.error_message.length > 0);
+            assert_int_equal(find(&k, version, "g", 2).error_code, KAFKA_ERROR_INVALID_REQUEST);
         }
         c = find(&k, version, "", 0);
         assert_int_equal(c.error_code, KAFKA_ERROR_INVALID_GROUP_ID);
