@@ -23,8 +23,9 @@
  *                                                                                   (30000)
  *   in_flight_max            batches of a partition that are under way at once, 1 to 5 (5)
  * Consumer
- *   on_out_of_range          error, earliest or latest: where to go on when the position is gone, or the
- *                            topic was deleted and made again                     (error)
+ *   on_out_of_range          error, earliest or latest: where to go on when the position is gone (error)
+ *                            With error it is also told when the topic was deleted and made again; else its
+ *                            new records are read from the first one on.
  *   fetch_max_bytes          of one answer for one partition                        (2097152)
  *   prefetch_max_bytes       of one partition, fetched and not yet polled           (8388608)
  *   fetch_max_wait_ms        how long a node holds the request when there is nothing (500)

@@ -262,12 +262,10 @@ static void partition_missing(struct consumer_partition *p)
     meta_refresh(core);
 }
 
-/* The topic was deleted and another one of its name made: an offset in the old one says nothing about the new one, it
- * is out of range. */
+/* The topic was deleted and another one of its name made: an offset in the old one says nothing about the new one, and
+ * all that is in the new one is new. */
 static void partition_renew(struct consumer *c, struct consumer_partition *p)
 {
-    static const int64_t starts[] = {[POLICY_EARLIEST] = CONSUMER_EARLIEST, [POLICY_LATEST] = CONSUMER_LATEST};
-    enum consumer_policy policy = c->config.on_out_of_range;
     bool renewed = p->topic_known && memcmp(p->topic_id, p->meta->id, sizeof p->topic_id) != 0;
     bool wake = false;
 
@@ -283,8 +281,8 @@ static void partition_renew(struct consumer *c, struct consumer_partition *p)
     p->log_start = -1;
     if (p->position < 0) {
         consumer_seek(c, p, p->position, &wake);
-    } else if (policy != POLICY_ERROR) {
-        consumer_seek(c, p, starts[policy], &wake);
+    } else if (c->config.on_out_of_range != POLICY_ERROR) {
+        consumer_seek(c, p, CONSUMER_EARLIEST, &wake);
     } else {
         consumer_seek(c, p, p->position, &wake);
         p->generation_seen = p->generation;

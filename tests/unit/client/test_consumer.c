@@ -322,14 +322,14 @@ static void a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster(void **state
 }
 
 /* Found by the simulator: a consumer went on in the middle of the new topic. */
-static void another_topic_by_the_name_is_read_by_policy(void **state)
+static void another_topic_by_the_name_is_read_from_its_beginning(void **state)
 {
     struct consumer_config config;
     struct reader r;
     struct world w;
 
     consumer_config_init(&config);
-    config.on_out_of_range = POLICY_EARLIEST;
+    config.on_out_of_range = POLICY_LATEST;
     world_init(&w, 1, 9);
     fill(&w, 0, 10);
     reader_init(&r, &w, &config);
@@ -489,7 +489,7 @@ int main(void)
         cmocka_unit_test(prefetch_is_bounded),
         cmocka_unit_test(unknown_topic_is_told_after_some_patience),
         cmocka_unit_test(a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster),
-        cmocka_unit_test(another_topic_by_the_name_is_read_by_policy),
+        cmocka_unit_test(another_topic_by_the_name_is_read_from_its_beginning),
         cmocka_unit_test(a_node_that_is_behind_does_not_bring_the_old_topic_back),
         cmocka_unit_test(another_topic_by_the_name_is_told_without_a_policy),
         cmocka_unit_test(unassign_and_close_while_a_fetch_is_under_way),
