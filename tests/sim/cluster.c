@@ -348,9 +348,12 @@ static void describe_clients(struct cluster *c)
 
 /* ---- the run --------------------------------------------------------------------------------------------------------- */
 
+/* Beside the real client library there always is a producer and a consumer that is not it: they see more of the wire. */
 static void make_machines(struct cluster *c)
 {
     struct cluster_machine *m = cluster_machine_add(c, "c0");
+    uint64_t real = draw(c, 0, 3);
+
     m->kinds[m->n++] = &client_admin;
     m->kinds[m->n++] = &client_consumer;
     m->kinds[m->n++] = &client_pedant;
@@ -358,9 +361,13 @@ static void make_machines(struct cluster *c)
     m->kinds[m->n++] = &client_producer_idempotent;
     m->kinds[m->n++] = &client_producer_plain;
     m = cluster_machine_add(c, "c2");
-    m->kinds[m->n++] = &client_producer_idempotent;
-    m->kinds[m->n++] = &client_consumer;
     m->kinds[m->n++] = &client_prober;
+    if (real == 0) {
+        m->kinds[m->n++] = &client_real_both;
+        return;
+    }
+    m->kinds[m->n++] = real != 1 ? &client_real_producer : &client_producer_idempotent;
+    m->kinds[m->n++] = real != 2 ? &client_real_consumer : &client_consumer;
 }
 
 static void safety(struct cluster *c)
@@ -462,6 +469,7 @@ static void verify(struct cluster *c)
         oracle_violation(c->oracle, "not everything could be read at the end");
     }
     client_verifier_conclude(m->clients[0]);
+    oracle_real_final(c->oracle);
     while (is_lost(&c->nodes[i])) { /* one at most */
         i++;
     }

@@ -2,6 +2,7 @@
 #ifndef CAIRN_SIM_CLUSTER_INTERNAL_H
 #define CAIRN_SIM_CLUSTER_INTERNAL_H
 
+#include "node/node.h"
 #include "tests/sim/cluster.h"
 
 struct cluster;

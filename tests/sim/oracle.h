@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node/node.h"
 #include "proto/base/uuid.h"
 #include "proto/record/record_batch.h"
 #include "tests/sim/world.h"
@@ -61,13 +60,31 @@
     X(carried_bytes)                                                                                                   \
     X(disk_reads)       /* reads of the shard log that were not answered from memory */                                \
     X(duplicates)       /* batches that a leader knew already */                                                       \
-    X(reopened)         /* Raft cores opened anew */
+    X(reopened)         /* Raft cores opened anew */                                                                   \
+    X(real_acks)        /* the real client library, in batches */                                                      \
+    X(real_acked_records)                                                                                              \
+    X(real_acked_somewhere) /* acknowledged, place not known */                                                        \
+    X(real_unknown)     /* records; told as UNKNOWN_OUTCOME */                                                         \
+    X(real_failed)      /* records; told as failed: never sent */                                                      \
+    X(real_retries)     /* batches sent again */                                                                       \
+    X(real_epochs)      /* raised by it */                                                                             \
+    X(real_flushes)     /* that came to an end */                                                                      \
+    X(real_full)        /* its buffer had no room */                                                                   \
+    X(real_compressed)  /* batches */                                                                                  \
+    X(real_closes)      /* producers closed with records under way */                                                  \
+    X(real_reads)       /* chunks */                                                                                   \
+    X(real_seeks)                                                                                                      \
+    X(real_resets)      /* readers that an offset out of range sent elsewhere */
 
 struct oracle_counts {
 #define X(name) uint64_t name;
     ORACLE_COUNTS(X)
 #undef X
 };
+
+struct metadata_fsm;
+struct node;
+struct shard;
 
 struct oracle;
 struct oracle_part;   /* one partition of one topic (by its UUID) */
@@ -151,6 +168,8 @@ uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t lead
 /* The newest term in which somebody leads it, while another one believes that it still does; nodes count from 1. 0: there is
  * no such other one. */
 uint64_t oracle_succession(struct oracle *o, const struct oracle_part *part, unsigned *leader, unsigned *before);
+/* @what was told up to offset @end: that is committed. */
+void oracle_check_committed(struct oracle *o, const struct oracle_part *p, int64_t end, const char *what);
 /* One past the newest offset that anyone was told is acknowledged, or has read. */
 int64_t oracle_known_end(const struct oracle_part *part);
 /* Latest offset as list offsets told it; @known_before was oracle_known_end() when the question left. */
@@ -164,6 +183,8 @@ void oracle_final_part(struct oracle *o, struct oracle_part *part, const struct 
 void oracle_each_part(struct oracle *o, void (*each)(void *data, struct oracle_part *part, const struct uuid *topic,
                                                      uint32_t partition),
                       void *data);
+/* What the real client (real_client.h) was told is acknowledged is there. When all was read. */
+void oracle_real_final(struct oracle *o);
 /* Topics whose creation was acknowledged and whose deletion nobody asked for are in @m. */
 void oracle_final_topics(struct oracle *o, const struct metadata_fsm *m);
 

@@ -163,6 +163,7 @@ struct oracle {
     struct oracle_topic *topics;
     struct oracle_stream **streams;
     uint32_t n_streams;
+    struct oracle_real *real; /* what was sent by the real client; NULL: nothing */
 };
 
 struct seen_group *oracle_group(struct oracle *o, uint64_t id);
@@ -187,6 +188,22 @@ bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint3
 /* oracle_promises.c: at the end of a turn. */
 void oracle_follow_promises(struct oracle *o, struct seen_replica *r, const struct group *g, struct shard *shard);
 void oracle_follow_founding(struct oracle *o, unsigned i, const struct control *c);
+
+/* oracle_records.c: offset @offset of @p holds record @seq of stream number @stream. True: that is news. */
+bool oracle_slot_take(struct oracle *o, struct oracle_part *p, int64_t offset, uint32_t stream, uint32_t seq,
+                      uint32_t batch_crc, bool acked);
+/* Whole batches from the reader's offset on; it moves behind them. Returns their number. */
+uint32_t oracle_read_batches(struct oracle *o, struct oracle_reader *r, const uint8_t *bytes, size_t size);
+bool oracle_topic_is_doomed(struct oracle *o, const struct uuid *topic);
+
+/* real_client_oracle.c: a record that the real client has sent. */
+struct record;
+struct codec_scratch;
+bool oracle_real_record(const struct record *record);
+void oracle_real_read(struct oracle *o, struct oracle_part *p, const struct record_batch_header *h,
+                      const struct record *record);
+struct codec_scratch *oracle_real_scratch(struct oracle *o); /* for compressed batches */
+void oracle_real_free(struct oracle *o);
 
 void oracle_log_free(struct oracle *o);
 void oracle_records_free(struct oracle *o);

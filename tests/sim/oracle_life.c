@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "node/control/control_internal.h"
+#include "node/node.h"
 #include "node/shard/shard_internal.h"
 #include "raft/core/core_internal.h"
 #include "raft/group/internal.h"

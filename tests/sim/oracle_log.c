@@ -8,6 +8,7 @@
 
 #include "node/control/control_internal.h"
 #include "node/fsm/partition/partition_fsm.h"
+#include "node/node.h"
 #include "node/shard/shard_internal.h"
 #include "raft/core/core_internal.h"
 #include "raft/group/internal.h"

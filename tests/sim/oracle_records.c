@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/fsm/metadata/metadata_fsm.h"
 #include "proto/record/record_iter.h"
 
 #define NO_STREAM UINT32_MAX
@@ -44,7 +45,10 @@ struct oracle_part *oracle_part(struct oracle *o, const struct uuid *topic, uint
         p->doomed = topic_of(o, topic)->doomed;
         HASH_ADD(hh, o->parts, key, sizeof p->key, p);
     }
-    if (p->group != group) {
+    if (p->group == 0) {
+        p->group = group;
+    }
+    if (group != 0 && p->group != group) {
         oracle_violation(o, "partition %u: its group changed from %" PRIu64 " to %" PRIu64, partition, p->group, group);
     }
     return p;
@@ -66,6 +70,11 @@ void oracle_topic_doomed(struct oracle *o, const struct uuid *topic)
 bool oracle_part_doomed(const struct oracle_part *part)
 {
     return part->doomed;
+}
+
+bool oracle_topic_is_doomed(struct oracle *o, const struct uuid *topic)
+{
+    return topic_of(o, topic)->doomed;
 }
 
 bool oracle_group_doomed(const struct oracle *o, uint64_t group)
@@ -136,6 +145,7 @@ void oracle_records_free(struct oracle *o)
         free(o->streams[i]);
     }
     free(o->streams);
+    oracle_real_free(o);
 }
 
 /* ---- streams --------------------------------------------------------------------------------------------------------- */
@@ -300,14 +310,15 @@ static struct slot *slot_at(struct oracle_part *p, int64_t offset)
     return &p->slots[offset];
 }
 
-static void place(struct oracle *o, struct oracle_stream *s, uint32_t seq, int64_t offset, uint32_t batch_crc, bool acked)
+bool oracle_slot_take(struct oracle *o, struct oracle_part *p, int64_t offset, uint32_t stream, uint32_t seq,
+                      uint32_t batch_crc, bool acked)
 {
-    struct oracle_part *p = s->part;
     struct slot *slot = slot_at(p, offset);
+    bool news = slot->stream == NO_STREAM;
 
-    if (slot->stream != NO_STREAM && (slot->stream != s->id || slot->seq != seq)) {
+    if (!news && (slot->stream != stream || slot->seq != seq)) {
         oracle_violation(o, "group %" PRIu64 " partition %u offset %" PRId64 ": holds stream %u record %u, was %s as stream %u "
-                         "record %u", p->group, p->key.partition, offset, s->id, seq,
+                         "record %u", p->group, p->key.partition, offset, stream, seq,
                          slot->acked ? "acknowledged" : "read", slot->stream, slot->seq);
     }
     if (batch_crc != 0) {
@@ -316,13 +327,20 @@ static void place(struct oracle *o, struct oracle_stream *s, uint32_t seq, int64
         }
         slot->batch_crc = batch_crc;
     }
-    if (slot->stream == NO_STREAM) {
+    slot->stream = stream;
+    slot->seq = seq;
+    slot->acked |= acked;
+    return news;
+}
+
+static void place(struct oracle *o, struct oracle_stream *s, uint32_t seq, int64_t offset, uint32_t batch_crc, bool acked)
+{
+    struct oracle_part *p = s->part;
+
+    if (oracle_slot_take(o, p, offset, s->id, seq, batch_crc, acked)) {
         s->chances[seq].copies++;
         check_chances(o, s, seq);
     }
-    slot->stream = s->id;
-    slot->seq = seq;
-    slot->acked |= acked;
     if (s->producer_id < 0) {
         if (s->offsets[seq] < 0 || offset < s->offsets[seq]) {
             s->offsets[seq] = offset;
@@ -343,10 +361,10 @@ static void place(struct oracle *o, struct oracle_stream *s, uint32_t seq, int64
 }
 
 /* An acknowledged batch is committed: some leader's turn that ended before the answer left has shown it. */
-static void check_committed(struct oracle *o, const struct oracle_part *p, int64_t end, const char *what)
+void oracle_check_committed(struct oracle *o, const struct oracle_part *p, int64_t end, const char *what)
 {
-    const struct seen_group *g = oracle_group(o, p->group);
-    if (end > g->high_watermark) {
+    const struct seen_group *g = p->group != 0 ? oracle_group(o, p->group) : NULL; /* the real client does not know it */
+    if (g != NULL && end > g->high_watermark) {
         oracle_violation(o, "group %" PRIu64 " partition %u: %s up to offset %" PRId64 ", committed and applied anywhere is %" PRId64,
                          p->group, p->key.partition, what, end, g->high_watermark);
     }
@@ -357,7 +375,7 @@ void oracle_acked(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint3
     if (base_offset < 0) {
         oracle_violation(o, "partition %u: acknowledged at offset %" PRId64, s->part->key.partition, base_offset);
     }
-    check_committed(o, s->part, base_offset + n, "acknowledged");
+    oracle_check_committed(o, s->part, base_offset + n, "acknowledged");
     for (uint32_t i = 0; i < n; i++) {
         place(o, s, seq + i, base_offset + i, 0, true);
     }
@@ -380,7 +398,7 @@ void oracle_listed_end(struct oracle *o, struct oracle_part *part, int64_t known
         oracle_violation(o, "partition %u: the latest offset was told as %" PRId64 ", acknowledged before was %" PRId64,
                          part->key.partition, offset, known_before);
     }
-    check_committed(o, part, offset, "latest offset told");
+    oracle_check_committed(o, part, offset, "latest offset told");
 }
 
 /* The first record that is as new as that; by what readers have seen. */
@@ -391,7 +409,7 @@ void oracle_listed_time(struct oracle *o, struct oracle_part *part, int64_t know
 
     o->counts.list_times++;
     if (offset >= 0) {
-        check_committed(o, part, offset + 1, "offset of a time told");
+        oracle_check_committed(o, part, offset + 1, "offset of a time told");
     }
     for (int64_t i = 0; i < end && i < part->n_slots; i++) {
         if (part->slots[i].time_ms != 0 && part->slots[i].time_ms >= asked_ms) {
@@ -461,6 +479,25 @@ static void follow_stream(struct oracle *o, struct oracle_reader *r, const struc
     }
 }
 
+static void read_record(struct oracle *o, struct oracle_reader *r, const struct record_batch_header *h,
+                        const struct record *record)
+{
+    struct oracle_part *p = r->part;
+    uint32_t seq;
+    struct oracle_stream *s = check_value(o, p, record, &seq);
+
+    if (h->producer_id != s->producer_id ||
+        (s->producer_id >= 0 && (h->producer_epoch != s->epoch ||
+                                 (uint32_t)h->base_sequence + (uint32_t)(record->offset - h->base_offset) != seq))) {
+        oracle_violation(o, "partition %u offset %" PRId64 ": a batch of another producer, or with other sequence numbers",
+                         p->key.partition, record->offset);
+    }
+    place(o, s, seq, record->offset, h->crc, false);
+    if (r->complete) {
+        follow_stream(o, r, s, seq, record->offset);
+    }
+}
+
 static void read_batch(struct oracle *o, struct oracle_reader *r, const struct record_batch_header *h, const uint8_t *bytes)
 {
     struct oracle_part *p = r->part;
@@ -471,23 +508,20 @@ static void read_batch(struct oracle *o, struct oracle_reader *r, const struct r
     if (!record_batch_intact(bytes, h->size)) {
         oracle_violation(o, "partition %u offset %" PRId64 ": a batch without its crc", p->key.partition, h->base_offset);
     }
-    if (record_iter_init(&it, bytes, h->size, NULL) != 0) {
+    if (record_iter_init(&it, bytes, h->size, oracle_real_scratch(o)) != 0) {
         oracle_violation(o, "partition %u offset %" PRId64 ": a batch that cannot be read", p->key.partition, h->base_offset);
     }
     while (record_iter_next(&it, &record)) {
-        uint32_t seq;
-        struct oracle_stream *s = check_value(o, p, &record, &seq);
-        if (record.offset != expected || h->producer_id != s->producer_id ||
-            (s->producer_id >= 0 && (h->producer_epoch != s->epoch ||
-                                     (uint32_t)h->base_sequence + (uint32_t)(record.offset - h->base_offset) != seq))) {
-            oracle_violation(o, "partition %u offset %" PRId64 ": a batch of another producer, or with other sequence numbers",
-                             p->key.partition, record.offset);
+        if (record.offset != expected) {
+            oracle_violation(o, "partition %u offset %" PRId64 ": expected was %" PRId64, p->key.partition, record.offset,
+                             expected);
         }
-        place(o, s, seq, record.offset, h->crc, false);
+        if (oracle_real_record(&record)) {
+            oracle_real_read(o, p, h, &record);
+        } else {
+            read_record(o, r, h, &record);
+        }
         p->slots[record.offset].time_ms = record.timestamp;
-        if (r->complete) {
-            follow_stream(o, r, s, seq, record.offset);
-        }
         expected++;
         o->counts.read_records++;
     }
@@ -496,16 +530,44 @@ static void read_batch(struct oracle *o, struct oracle_reader *r, const struct r
     }
 }
 
-uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t leader_epoch, int64_t high_watermark,
-                        int64_t log_start, const uint8_t *bytes, size_t size)
+uint32_t oracle_read_batches(struct oracle *o, struct oracle_reader *r, const uint8_t *bytes, size_t size)
 {
     struct oracle_part *p = r->part;
     uint32_t n = 0;
 
+    while (size > 0) {
+        struct record_batch_header h;
+        if (record_batch_peek(bytes, size, &h) != 0) {
+            oracle_violation(o, "partition %u: a fetch's answer is not whole batches", p->key.partition);
+        }
+        if (n == 0 ? h.base_offset > r->offset || record_batch_offset_next(&h) <= r->offset : h.base_offset != r->offset) {
+            oracle_violation(o, "partition %u: asked for offset %" PRId64 ", got a batch at %" PRId64, p->key.partition,
+                             r->offset, h.base_offset);
+        }
+        if (r->complete && h.base_offset != r->offset) {
+            oracle_violation(o, "partition %u: offset %" PRId64 " lies inside a batch at %" PRId64, p->key.partition,
+                             r->offset, h.base_offset);
+        }
+        oracle_check_committed(o, p, record_batch_offset_next(&h), "served");
+        read_batch(o, r, &h, bytes);
+        r->offset = record_batch_offset_next(&h);
+        bytes += h.size;
+        size -= h.size;
+        n++;
+    }
+    return n;
+}
+
+uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t leader_epoch, int64_t high_watermark,
+                        int64_t log_start, const uint8_t *bytes, size_t size)
+{
+    struct oracle_part *p = r->part;
+    uint32_t n;
+
     if (log_start != 0) {
         oracle_violation(o, "partition %u: the log starts at %" PRId64 ", nothing was to expire", p->key.partition, log_start);
     }
-    check_committed(o, p, high_watermark, "high watermark told");
+    oracle_check_committed(o, p, high_watermark, "high watermark told");
     if (leader_epoch >= r->asked_epoch && high_watermark < r->asked_end) {
         oracle_violation(o, "group %" PRIu64 " partition %u: epoch %" PRIu64 " tells the high watermark %" PRId64 ", before the "
                          "question %" PRId64 " was told in epoch %" PRIu64, p->group, p->key.partition, leader_epoch,
@@ -524,26 +586,7 @@ uint32_t oracle_fetched(struct oracle *o, struct oracle_reader *r, uint64_t lead
         r->leader_epoch = leader_epoch;
         r->high_watermark = high_watermark;
     }
-    while (size > 0) {
-        struct record_batch_header h;
-        if (record_batch_peek(bytes, size, &h) != 0) {
-            oracle_violation(o, "partition %u: a fetch's answer is not whole batches", p->key.partition);
-        }
-        if (n == 0 ? h.base_offset > r->offset || record_batch_offset_next(&h) <= r->offset : h.base_offset != r->offset) {
-            oracle_violation(o, "partition %u: asked for offset %" PRId64 ", got a batch at %" PRId64, p->key.partition,
-                             r->offset, h.base_offset);
-        }
-        if (r->complete && h.base_offset != r->offset) {
-            oracle_violation(o, "partition %u: offset %" PRId64 " lies inside a batch at %" PRId64, p->key.partition,
-                             r->offset, h.base_offset);
-        }
-        check_committed(o, p, record_batch_offset_next(&h), "served");
-        read_batch(o, r, &h, bytes);
-        r->offset = record_batch_offset_next(&h);
-        bytes += h.size;
-        size -= h.size;
-        n++;
-    }
+    n = oracle_read_batches(o, r, bytes, size);
     o->counts.reads += n > 0;
     return n;
 }
