@@ -74,8 +74,8 @@ static void found(struct service_find_coordinator *f)
     part_done(f->data);
 }
 
-/* Told in kind. Of what clients take for final where transactions are concerned, they show this code's text; with others
- * librdkafka goes on asking until its time is up, and then says only that. */
+/* Told in kind. Of what clients take for final where transactions are concerned, they show this code's text; with
+ * others librdkafka goes on asking until its time is up, and then says only that. */
 static int refuse(struct kafka_request *r, const struct kafka_find_coordinator_request *m)
 {
     bool transaction = m->key_type == KEY_TYPE_TRANSACTION;
