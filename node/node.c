@@ -75,6 +75,7 @@ int node_open(const struct node_params *params, struct node **out, char *errmsg)
         goto err;
     }
     conns_params.pool = n->pool;
+    snprintf(conns_params.kafka.data_dir, sizeof conns_params.kafka.data_dir, "%s", params->control.data_dir);
     n->conns = conns_new(&conns_params);
     if (n->conns == NULL) {
         goto err_after_pool;

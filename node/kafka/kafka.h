@@ -23,6 +23,7 @@ struct kafka_settings {
     uint32_t default_replication;
     uint32_t connections_max;
     uint32_t idle_timeout_ms;
+    char data_dir[ENV_PATH_MAX];
 };
 
 struct kafka_session {

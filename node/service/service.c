@@ -18,6 +18,7 @@ struct service *service_new(struct env *env, struct control *control, const char
     list_init(&s->producing);
     list_init(&s->late);
     list_init(&s->creating);
+    list_init(&s->electing);
     list_init(&s->initializing);
     timer_init(&s->sweep, service_sweep);
     service_init_groups(s);
@@ -39,12 +40,14 @@ void service_end(struct service *s)
     s->ending = true;
     service_end_produce(s);
     service_end_topics(s);
+    service_end_elections(s);
     service_end_groups(s);
 }
 
 void service_abandon(struct service *s)
 {
     struct list *pos;
+    service_abandon_elections(s);
     while ((pos = list_pop_front(&s->creating)) != NULL) {
         env_timer_stop(s->env, &list_entry(pos, struct service_topic, link)->timer);
     }

@@ -14,6 +14,7 @@ struct service {
     uint64_t started_ms;
     struct list producing; /* struct service_produce, unanswered */
     struct list late;      /* struct service_produce, answered as unknown, and not back from the shards */
+    struct list electing;  /* struct service_elections */
     struct list creating;  /* struct service_topic: for the leaders of what they made */
     bool ending;
     uint32_t fetch_rotor;
@@ -46,6 +47,8 @@ int service_topic_place(const struct service_topic *t, Cairn__Command__Partition
 void service_sweep(struct timer *timer);
 void service_end_produce(struct service *s);
 void service_end_topics(struct service *s);
+void service_end_elections(struct service *s);
+void service_abandon_elections(struct service *s);
 void service_free_produce(struct service *s);
 /* The internal group that @group belongs to; 0: there are none yet. */
 uint64_t service_internal_group(const struct service *s, const char *group);

@@ -47,4 +47,52 @@ struct service_trims {
 struct service_trims *service_trims_new(uint32_t parts) MUST_USE;
 void service_trims(struct service *s, struct service_trims *t);
 
+/* Replicas of this node (or, with @leader_only, those that lead here), for people. */
+struct service_describes;
+struct service_describes_part {
+    struct partition_describe op; /* op.with_producers may be set by the caller */
+    struct uuid topic_id;
+    uint32_t partition;
+    struct service_describes *request;
+};
+struct service_describes {
+    struct service *service;
+    bool leader_only;
+    void (*done)(struct service_describes *d); /* then the caller's, until service_describes_free() */
+    void *data;
+    uint32_t n;
+    uint32_t pending;
+    struct service_describes_part parts[];
+};
+struct service_describes *service_describes_new(uint32_t parts) MUST_USE;
+void service_describes(struct service *s, struct service_describes *d);
+void service_describes_free(struct service_describes *d); /* NULL is allowed */
+
+/* Leaders back to where they are preferred. Those that lead here hand over at once, the others' nodes do by themselves before
+ * long. Part errors: ERR_EXISTS it leads already, ERR_LEADER_NOT_READY the preferred node is not alive, ERR_TIMEOUT not yet,
+ * ERR_UNKNOWN_TOPIC. */
+struct service_elections;
+struct service_elections_part {
+    struct partition_transfer op;
+    struct uuid topic_id;
+    uint32_t partition;
+    int error;
+    bool waiting;
+    struct service_elections *request;
+};
+struct service_elections {
+    struct service *service;
+    uint32_t timeout_ms;
+    void (*done)(struct service_elections *e); /* then the caller's: free() it */
+    void *data;
+    uint32_t n;
+    uint32_t pending; /* transfers under way, and one while waiting */
+    uint64_t deadline_ms;
+    struct timer timer;
+    struct list link; /* the service's */
+    struct service_elections_part parts[];
+};
+struct service_elections *service_elections_new(uint32_t parts) MUST_USE;
+void service_elections(struct service *s, struct service_elections *e);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "node/fsm/partition/partition_fsm.h"
 #include "node/shard/shard.h"
 
 /* Where the caller should go instead, and what state the partition is in; part of every answer. */
@@ -115,6 +116,20 @@ struct partition_trim {
     struct group_proposal proposal;
 };
 void partition_trim_run(struct shard *shard, struct shard_op *op);
+
+/* The local replica, for people. With @leader_only, errors as fetch; else ERR_UNKNOWN_TOPIC where there is none. */
+struct partition_describe {
+    struct shard_op op;
+    uint64_t group;
+    bool leader_only;
+    bool with_producers;
+    int error;
+    struct partition_where where;
+    int64_t bytes; /* of its record batches */
+    struct partition_producer *producers; /* the caller's to free; NULL without memory or producers */
+    uint32_t n_producers;
+};
+void partition_describe_run(struct shard *shard, struct shard_op *op);
 
 /* Make the local replica exist: found, or join empty. Resumed ones exist already. Errors: those of group_found/join. */
 struct partition_open {

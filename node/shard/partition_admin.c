@@ -1,5 +1,7 @@
 /* What is rarely asked of a partition: where leader epochs end, and to forget its beginning. Both of the leader only, after a
  * barrier: a new leader that tells less than the old one makes readers go back. */
+#include <stdlib.h>
+
 #include "node/shard/shard_internal.h"
 
 /* ---- where an epoch ends ------------------------------------------------------------------------------------------------ */
@@ -110,4 +112,24 @@ void partition_trim_run(struct shard *shard, struct shard_op *op)
     if (rv != 0) {
         trim_finish(trim, rv);
     }
+}
+
+/* ---- describe -------------------------------------------------------------------------------------------------------------- */
+
+void partition_describe_run(struct shard *shard, struct shard_op *op)
+{
+    struct partition_describe *d = container_of(op, struct partition_describe, op);
+    struct partition *p = partition_find(shard, d->group);
+
+    d->error = p == NULL ? ERR_UNKNOWN_TOPIC : d->leader_only ? partition_check_leading(p) : 0;
+    if (p != NULL) {
+        partition_fill_where(p, &d->where);
+        d->bytes = partition_fsm_bytes(p->fsm);
+    }
+    if (d->error == 0 && d->with_producers && partition_fsm_producers(p->fsm) > 0) {
+        uint32_t n = partition_fsm_producers(p->fsm);
+        d->producers = calloc(n, sizeof *d->producers);
+        d->n_producers = d->producers == NULL ? 0 : partition_fsm_list_producers(p->fsm, d->producers, n);
+    }
+    shard_op_complete(op);
 }

@@ -14,6 +14,7 @@
 struct partition_fsm {
     int64_t log_start;
     int64_t high_watermark;
+    int64_t bytes;
     int64_t offset_next; /* with what is in flight */
     int64_t time_ms;     /* of the newest applied entry */
     struct batch_index index;
@@ -80,6 +81,7 @@ static int apply_batch(struct partition_fsm *p, const struct entry *entry)
             producers_remove(p->inflight, producer);
         }
     }
+    p->bytes += entry->length;
     p->high_watermark = record_batch_offset_next(&h);
     if (p->offset_next < p->high_watermark && !MUTANT(REUSE_OFFSET)) {
         p->offset_next = p->high_watermark;
@@ -159,6 +161,20 @@ int64_t partition_fsm_log_start(const struct partition_fsm *p)
 int64_t partition_fsm_high_watermark(const struct partition_fsm *p)
 {
     return p->high_watermark;
+}
+
+int64_t partition_fsm_bytes(const struct partition_fsm *p)
+{
+    return p->bytes;
+}
+
+uint32_t partition_fsm_list_producers(const struct partition_fsm *p, struct partition_producer *out, uint32_t n_max)
+{
+    uint32_t n = 0;
+    for (const struct producer *at = producers_oldest(p->applied); at != NULL && n < n_max; at = at->newer) {
+        out[n++] = (struct partition_producer){at->id, at->epoch, at->batches[at->n - 1].last, at->time_ms};
+    }
+    return n;
 }
 
 uint32_t partition_fsm_producers(const struct partition_fsm *p)

@@ -30,6 +30,15 @@ int partition_fsm_apply(struct partition_fsm *p, const struct entry *entry) MUST
 
 int64_t partition_fsm_log_start(const struct partition_fsm *p);
 int64_t partition_fsm_high_watermark(const struct partition_fsm *p); /* one past the last committed record */
+int64_t partition_fsm_bytes(const struct partition_fsm *p); /* of all batches, trimmed ones too */
+/* What is remembered of producers, for people: at most @n_max, those silent longest first. Returns how many. */
+struct partition_producer {
+    int64_t id;
+    int16_t epoch;
+    int32_t last_sequence;
+    int64_t time_ms;
+};
+uint32_t partition_fsm_list_producers(const struct partition_fsm *p, struct partition_producer *out, uint32_t n_max);
 /* A checksum over the whole applied state, in-flight left out. */
 uint32_t partition_fsm_digest(const struct partition_fsm *p);
 uint32_t partition_fsm_producers(const struct partition_fsm *p);

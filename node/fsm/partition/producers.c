@@ -45,6 +45,11 @@ void producers_clear(struct producers *t)
     t->newest = NULL;
 }
 
+const struct producer *producers_oldest(const struct producers *t)
+{
+    return t->oldest;
+}
+
 void producers_free(struct producers *t)
 {
     if (t == NULL) {

@@ -36,6 +36,8 @@ int producers_note(struct producers *t, const struct record_batch_header *batch,
 void producers_remove(struct producers *t, struct producer *p);
 /* Forget those whose newest batch is older than @time_ms, and the longest silent ones above @count_max. */
 void producers_expire(struct producers *t, int64_t time_ms, uint32_t count_max);
+/* The one that has been silent longest; go on by ->newer. NULL: there is none. */
+const struct producer *producers_oldest(const struct producers *t);
 uint32_t producers_count(const struct producers *t);
 uint32_t producers_digest(const struct producers *t, uint32_t crc); /* does not depend on the table's order */
 
