@@ -1,5 +1,5 @@
-/* A node with two shards on real threads, files and sockets, under produce, long polls, cancelled polls and an orderly stop:
- * mostly for the thread sanitizer. */
+/* A node with two shards on real threads, files and sockets, under produce, long polls, cancelled polls, commits of consumer
+ * groups and an orderly stop: mostly for the thread sanitizer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +28,8 @@
 #define PARTITIONS 4
 #define BATCHES 2000 /* a producer */
 #define PIPELINE 16
+#define GROUPS 32  /* consumer groups: over both shards */
+#define COMMITS 300
 
 struct load {
     struct env *env;
@@ -39,6 +41,7 @@ struct load {
     atomic_uint produced;
     atomic_uint fetched_bytes;
     atomic_uint last_error; /* of a produce */
+    atomic_uint commits;
 };
 
 static struct load load;
@@ -284,6 +287,140 @@ static void *fetch(void *arg)
     return NULL;
 }
 
+/* ---- consumer groups ----------------------------------------------------------------------------------------- */
+
+/* Asks until the coordinators are ready. The body, to be freed; NULL: refused. */
+static uint8_t *ask_group(int fd, uint16_t call, const ProtobufCMessage *m, struct frame_header *h)
+{
+    for (int tries = 0; tries < 100000; tries++) {
+        uint8_t *body;
+        ask(fd, call, m, NULL, 0);
+        body = answer(fd, h);
+        if (body == NULL || h->status == 0) {
+            return body;
+        }
+        free(body);
+        if (h->status != ERR_LEADER_NOT_READY && h->status != ERR_NOT_COORDINATOR) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static bool find_coordinators(int fd)
+{
+    Cairn__Native__FindCoordinatorRequest m = CAIRN__NATIVE__FIND_COORDINATOR_REQUEST__INIT;
+    char name[] = "group-0";
+    char *names[] = {name};
+    struct frame_header h;
+    uint8_t *body;
+    m.n_groups = 1;
+    m.groups = names;
+    body = ask_group(fd, CALL_FIND_COORDINATOR, &m.base, &h); /* makes them */
+    free(body);
+    return body != NULL;
+}
+
+static bool commit_offset(int fd, char *group, uint32_t partition, int64_t offset)
+{
+    Cairn__Native__CommitOffsetsRequest m = CAIRN__NATIVE__COMMIT_OFFSETS_REQUEST__INIT;
+    Cairn__Native__CommitOffset o = CAIRN__NATIVE__COMMIT_OFFSET__INIT;
+    Cairn__Native__CommitOffset *offsets[] = {&o};
+    struct frame_header h;
+    uint8_t *body;
+    o.topic_id = topic_id();
+    o.partition = partition;
+    o.offset = offset;
+    m.group = group;
+    m.generation = -1;
+    m.n_offsets = 1;
+    m.offsets = offsets;
+    body = ask_group(fd, CALL_COMMIT_OFFSETS, &m.base, &h);
+    free(body);
+    return body != NULL;
+}
+
+static int64_t fetch_offset(int fd, char *group, uint32_t partition)
+{
+    Cairn__Native__FetchOffsetsRequest m = CAIRN__NATIVE__FETCH_OFFSETS_REQUEST__INIT;
+    Cairn__Native__GroupPartition part = CAIRN__NATIVE__GROUP_PARTITION__INIT;
+    Cairn__Native__GroupPartition *parts[] = {&part};
+    Cairn__Native__FetchOffsetsResponse *r;
+    struct frame_header h;
+    uint8_t *body;
+    int64_t offset = -2;
+    part.topic_id = topic_id();
+    part.partition = partition;
+    m.group = group;
+    m.n_partitions = 1;
+    m.partitions = parts;
+    body = ask_group(fd, CALL_FETCH_OFFSETS, &m.base, &h);
+    r = body == NULL ? NULL : cairn__native__fetch_offsets_response__unpack(NULL, h.message_length, body);
+    if (r != NULL) {
+        offset = r->n_offsets == 1 ? r->offsets[0]->offset : -2;
+        cairn__native__fetch_offsets_response__free_unpacked(r, NULL);
+    }
+    free(body);
+    return offset;
+}
+
+static void look_at_groups(int fd)
+{
+    Cairn__Native__ListGroupsRequest list = CAIRN__NATIVE__LIST_GROUPS_REQUEST__INIT;
+    Cairn__Native__GroupLagRequest lag = CAIRN__NATIVE__GROUP_LAG_REQUEST__INIT;
+    struct frame_header h;
+    uint8_t *body = ask_group(fd, CALL_LIST_GROUPS, &list.base, &h);
+    if (body == NULL) {
+        failed(__LINE__);
+    }
+    free(body);
+    body = ask_group(fd, CALL_GROUP_LAG, &lag.base, &h);
+    if (body == NULL) {
+        failed(__LINE__);
+    }
+    free(body);
+}
+
+static void *commit(void *arg)
+{
+    int fd = dial();
+    if (!find_coordinators(fd)) {
+        failed(__LINE__);
+    }
+    for (int i = 0; i < COMMITS; i++) {
+        uint32_t partition = (uint32_t)i % PARTITIONS;
+        char group[32];
+        snprintf(group, sizeof group, "group-%d", i % GROUPS);
+        if (!commit_offset(fd, group, partition, i) || fetch_offset(fd, group, partition) != i) {
+            failed(__LINE__);
+            break;
+        }
+        load.commits++;
+        if (i % 20 == 0) {
+            look_at_groups(fd);
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+/* The first member of a group: it waits for more of them. */
+static void park_join(int fd)
+{
+    Cairn__Native__JoinGroupRequest m = CAIRN__NATIVE__JOIN_GROUP_REQUEST__INIT;
+    Cairn__Native__GroupProtocol p = CAIRN__NATIVE__GROUP_PROTOCOL__INIT;
+    Cairn__Native__GroupProtocol *protocols[] = {&p};
+    char text[] = "any";
+    m.group = text;
+    m.instance = text;
+    m.protocol_type = text;
+    m.session_timeout_ms = 10000;
+    p.name = text;
+    m.n_protocols = 1;
+    m.protocols = protocols;
+    ask(fd, CALL_JOIN_GROUP, &m.base, NULL, 0);
+}
+
 /* ---- the node ------------------------------------------------------------------------------------------------ */
 
 static void on_closed(void *data)
@@ -298,7 +435,7 @@ static void stop(struct env_message *message)
 
 static void *run_clients(void *arg)
 {
-    pthread_t threads[4];
+    pthread_t threads[5];
     Cairn__Native__FetchRequest poll = CAIRN__NATIVE__FETCH_REQUEST__INIT;
     Cairn__Native__FetchPartition part = CAIRN__NATIVE__FETCH_PARTITION__INIT;
     Cairn__Native__FetchPartition *parts[] = {&part};
@@ -312,9 +449,11 @@ static void *run_clients(void *arg)
         pthread_create(&threads[i], NULL, produce, (void *)i);
         pthread_create(&threads[2 + i], NULL, fetch, (void *)i);
     }
-    for (int i = 0; i < 4; i++) {
+    pthread_create(&threads[4], NULL, commit, NULL);
+    for (int i = 0; i < 5; i++) {
         pthread_join(threads[i], NULL);
     }
+    park_join(dial());
     fd = dial();
     part.topic_id = topic_id();
     part.offset = BATCHES; /* the end: it parks until the stop */
@@ -391,6 +530,7 @@ static void two_shards_under_load(void **state)
     assert_int_equal(load.last_error, 0);
     assert_int_equal(load.failures, 0);
     assert_int_equal(load.produced, 2 * 2 * BATCHES);
+    assert_int_equal(load.commits, COMMITS);
     assert_true(load.fetched_bytes >= 2 * 2 * 2 * BATCHES * 1000u);
 }
 
