@@ -19,6 +19,7 @@
 #define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
 #define IDLE_LIMIT_NS (15 * SIM_S)     /* from the workload's end until nothing is outstanding */
 #define CONVERGE_LIMIT_NS (15 * SIM_S) /* until all replicas are equal */
+#define REPLACE_LIMIT_NS (60 * SIM_S)  /* until corrupt replicas have successors that know everything */
 #define VERIFY_LIMIT_NS (20 * SIM_S)   /* until everything was read once more */
 
 static uint64_t draw(struct cluster *c, uint64_t low, uint64_t high)
@@ -457,9 +458,9 @@ static bool is_verified(struct cluster *c)
     return m->clients[0] != NULL && m->kinds[0]->fresh(m->clients[0]);
 }
 
-static void verify(struct cluster *c)
+static void verify(struct cluster *c, const char *host)
 {
-    struct cluster_machine *m = cluster_machine_add(c, "v0");
+    struct cluster_machine *m = cluster_machine_add(c, host);
     unsigned i = 0;
 
     m->kinds[m->n++] = &client_verifier;
@@ -476,12 +477,64 @@ static void verify(struct cluster *c)
     oracle_final_topics(c->oracle, control_metadata(node_control(c->nodes[i].node)));
 }
 
+static bool is_replaced(struct cluster *c)
+{
+    struct node *nodes[ORACLE_NODES_MAX];
+    char why[200];
+
+    live_nodes(c, nodes);
+    return oracle_converged(c->oracle, nodes, c->n, why, sizeof why) && oracle_members_whole(c->oracle, nodes, c->n, why, sizeof why);
+}
+
+static void wait_replaced(struct cluster *c)
+{
+    struct node *nodes[ORACLE_NODES_MAX];
+    char why[200] = "";
+
+    if (!run_until(c, is_replaced, REPLACE_LIMIT_NS)) {
+        live_nodes(c, nodes);
+        if (oracle_converged(c->oracle, nodes, c->n, why, sizeof why)) {
+            (void)oracle_members_whole(c->oracle, nodes, c->n, why, sizeof why);
+        }
+        oracle_violation(c->oracle, "a corrupt replica was not replaced: %s", why);
+    }
+}
+
+/* I6: a replica whose records are corrupt gets a successor, which learns everything from the others, by itself. */
+static void heal_rot(struct cluster *c, const struct cluster_node *rotten, uint64_t found)
+{
+    bool lost = rotten->node == NULL;
+
+    for (unsigned i = 0; i < c->n; i++) {
+        lost = lost || is_lost(&c->nodes[i]);
+    }
+    if (lost || c->workload.replication < 3) {
+        return; /* it would not start, or no majority is left that could let a successor in */
+    }
+    wait_replaced(c);
+    oracle_counts(c->oracle)->replaced += found;
+    if (found == 0) {
+        return;
+    }
+    /* What the successors have is on their disks, and can be read from them. */
+    for (unsigned i = 0; i < c->n; i++) {
+        sim_node_kill(c->nodes[i].machine, SIM_END_POWER);
+    }
+    for (unsigned i = 0; i < c->n; i++) {
+        cluster_node_start(&c->nodes[i]);
+    }
+    sim_world_run_for(c->world, SIM_S);
+    wait_replaced(c);
+    verify(c, "v1");
+}
+
 /* At the very end, one log rots where later flushes prove that it was whole: what recovery makes of it is all that counts. */
 static void rot(struct cluster *c)
 {
     struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
     char path[ENV_PATH_MAX];
     const struct wal *wal;
+    uint64_t found = oracle_counts(c->oracle)->rot_found;
     uint64_t at;
 
     if (n->node == NULL || is_lost(n)) {
@@ -500,6 +553,7 @@ static void rot(struct cluster *c)
         oracle_node_rots(c->oracle, n->i);
         cluster_node_start(n);
         sim_world_run_for(c->world, SIM_S);
+        heal_rot(c, n, oracle_counts(c->oracle)->rot_found - found);
     }
 }
 
@@ -534,8 +588,8 @@ void cluster_run(const struct cluster_params *params, struct cluster_result *res
     make_machines(c);
     safety(c);
     liveness(c);
-    verify(c);
-    c->healed = false; /* nobody starts again */
+    verify(c, "v0");
+    c->over = true;
     rot(c);
     for (unsigned i = 0; i < c->n; i++) {
         sim_node_kill(c->nodes[i].machine, SIM_END_KILL);

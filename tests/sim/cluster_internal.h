@@ -67,6 +67,7 @@ struct cluster {
     unsigned n_machines;
     struct cluster_machine machines[CLUSTER_MACHINES_MAX];
     bool healed;
+    bool over; /* nobody is started again */
 };
 
 void cluster_node_init(struct cluster *c, unsigned i);

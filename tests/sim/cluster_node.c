@@ -170,7 +170,7 @@ static void ended(struct sim_node *machine, enum sim_end how, void *data)
         }
         oracle_counts(o)->fatals++;
     }
-    if (n->cluster->healed) {
+    if (n->cluster->healed && !n->cluster->over) {
         sim_world_at(n->cluster->world, sim_world_now(n->cluster->world) + 100 * SIM_MS, start_again, n);
     }
     if (n->node == NULL) {

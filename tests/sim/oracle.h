@@ -49,6 +49,7 @@
     X(isolations)       /* a node was cut off from its peers, not from its clients */                                  \
     X(rots)             /* a bit of a log was flipped, behind which the log went on */                                 \
     X(rot_found)        /* replicas that recovery stopped for it */                                                    \
+    X(replaced)         /* ... that got a successor, which has everything */                                           \
     X(rot_refused)      /* nodes that would not start with it */                                                       \
     X(wipes)            /* a node's disk was emptied */                                                                \
     X(wiped_refused)    /* ... and it would not go on as the one it had been */                                        \
@@ -119,6 +120,9 @@ void oracle_node_ended(struct oracle *o, unsigned i, struct node *node);
 /* Every replica of every group that is not deleted, on all @n nodes (NULL: for good not there), has applied all that is committed anywhere, and is
  * in the same state. False with the first reason. */
 bool oracle_converged(struct oracle *o, struct node *const *nodes, unsigned n, char *why, size_t size);
+
+/* Every group's members are voters, and each of them is the replica that its node has. */
+bool oracle_members_whole(struct oracle *o, struct node *const *nodes, unsigned n, char *why, size_t size);
 
 /* ---- what clients know ------------------------------------------------------------------------------------------- */
 

@@ -221,3 +221,37 @@ bool oracle_converged(struct oracle *o, struct node *const *nodes, unsigned n, c
     }
     return true;
 }
+
+static bool group_whole(const struct seen_group *all, struct node *const *nodes, unsigned n, char *why, size_t size)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct group *g = nodes[i] == NULL ? NULL
+            : group_host_find(shard_host(shards_of_group(control_shards(node_control(nodes[i])), all->id)), all->id);
+        const struct core_config *config = g == NULL || g->core == NULL ? NULL : core_config(g->core);
+        const struct core_member *self;
+        if (config == NULL) {
+            continue;
+        }
+        self = core_config_find(config, g->replica);
+        if (self == NULL || self->role != CORE_VOTER || core_config_voters(config) != config->n ||
+            config->n > 3) {
+            snprintf(why, size, "group %" PRIu64 " on node %u: %u members, %u of them voters, replica %" PRIu64 " is %s", all->id,
+                     i + 1, config->n, core_config_voters(config), g->replica, self == NULL ? "none" : "one");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool oracle_members_whole(struct oracle *o, struct node *const *nodes, unsigned n, char *why, size_t size)
+{
+    struct seen_group *g, *next;
+
+    HASH_ITER(hh, o->groups, g, next)
+    {
+        if (!oracle_group_doomed(o, g->id) && g->id != METADATA_GROUP && !group_whole(g, nodes, n, why, size)) {
+            return false;
+        }
+    }
+    return true;
+}
