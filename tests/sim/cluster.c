@@ -541,6 +541,9 @@ static void rot(struct cluster *c)
         return;
     }
     wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)draw(c, 0, c->config.shards - 1)));
+    while (wal->flush.running) {
+        sim_world_run_for(c->world, SIM_MS); /* were it lost at the kill, nothing would prove that the one before it was whole */
+    }
     if (wal->flush.offset <= wal->current->fresh_end) {
         return;
     }

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "node/control/control_internal.h"
+#include "node/fsm/group/group_fsm.h"
 #include "node/fsm/partition/partition_fsm.h"
+#include "node/shard/group_runtime.h"
 #include "node/node.h"
 #include "node/shard/shard_internal.h"
 #include "raft/core/core_internal.h"
@@ -306,11 +308,18 @@ void oracle_note_state(struct oracle *o, struct seen_replica *r, uint64_t applie
 bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint32_t *digest, int64_t *high_watermark)
 {
     struct partition *p;
+    struct group_runtime *r;
 
     if (group == METADATA_GROUP) {
         *digest = metadata_fsm_digest(control_metadata(node_control(node)));
         *high_watermark = 0;
         return true;
+    }
+    if (metadata_is_coordinator(group)) {
+        r = group_runtime_find(shard, group);
+        *digest = r == NULL ? 0 : groups_fsm_digest(group_runtime_state(r));
+        *high_watermark = 0;
+        return r != NULL;
     }
     p = partition_find(shard, group);
     if (p == NULL) {
