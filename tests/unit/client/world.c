@@ -184,6 +184,8 @@ void world_init(struct world *w, uint32_t partitions, uint64_t seed)
     w->now_ns = 1000 * NS_PER_S;
     w->timer_ns = UINT64_MAX;
     w->tick_ns = UINT64_MAX;
+    w->fetch_wait_ms = 5;
+    w->payload = malloc(WORLD_PAYLOAD_MAX);
     w->latency_ns = 200000;
     w->partition_count = partitions;
     w->producer_id_next = 100;
@@ -602,7 +604,7 @@ static void serve_fetch(struct world *w, struct world_link *l, const struct fram
     Cairn__Native__FetchResponse m = CAIRN__NATIVE__FETCH_RESPONSE__INIT;
     Cairn__Native__FetchPartitionResult *results = calloc(q->n_partitions, sizeof *results);
     Cairn__Native__FetchPartitionResult **pointers = calloc(q->n_partitions, sizeof *pointers);
-    uint8_t *payload = malloc(8u << 20);
+    uint8_t *payload = w->payload;
     size_t used = 0;
 
     w->fetch_requests++;
@@ -650,10 +652,9 @@ static void serve_fetch(struct world *w, struct world_link *l, const struct fram
     m.n_partitions = q->n_partitions;
     m.partitions = pointers;
     to_client_pb(w, l, &f->header, &m.base, payload, used,
-                 used == 0                   ? 5 * NS_PER_MS
+                 used == 0                   ? w->fetch_wait_ms * NS_PER_MS
                  : chance(w, w->faults.slow) ? 300 * NS_PER_MS
                                              : 0);
-    free(payload);
     free(results);
     free(pointers);
     cairn__native__fetch_request__free_unpacked(q, NULL);
@@ -1076,5 +1077,6 @@ void world_close(struct world *w)
     while (!list_empty(&w->links)) {
         link_free(w, list_entry(w->links.next, struct world_link, link));
     }
+    free(w->payload);
     free(w->heap);
 }

@@ -16,6 +16,7 @@
 #define WORLD_PARTITIONS_MAX 8
 #define WORLD_REMEMBERED 5 /* batches a producer */
 #define WORLD_PRODUCERS_MAX 64
+#define WORLD_PAYLOAD_MAX (8u << 20)
 #define WORLD_TOPIC "orders"
 
 struct world_batch {
@@ -88,6 +89,8 @@ struct world {
     uint64_t topic_group; /* of partition 0 */
     bool node_behind[WORLD_NODES + 1]; /* its metadata is of the topic before the last world_renew_topic() */
     uint64_t latency_ns;
+    uint32_t fetch_wait_ms; /* until there is said to be nothing */
+    uint8_t *payload;       /* room for an answer */
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
     int force_produce_count; /* how often still */
     uint64_t produce_requests;

@@ -1,0 +1,628 @@
+#include "tests/unit/client/world_group.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/native/calls.h"
+#include "proto/native/native.pb-c.h"
+
+/* One request of a client, until it is answered. */
+struct asked {
+    struct list link;
+    struct world_group *group;
+    struct world_link *to; /* NULL: gone */
+    struct frame_header header;
+    ProtobufCMessage *message;
+    void *memory; /* arrays that the request points at */
+    union {
+        struct coordinator_request request;
+        struct coordinator_join join;
+        struct coordinator_sync sync;
+        struct coordinator_heartbeat heartbeat;
+        struct coordinator_leave leave;
+        struct coordinator_commit commit;
+        struct coordinator_fetch fetch;
+        struct coordinator_describe describe;
+        struct coordinator_delete del;
+        struct coordinator_list list;
+    } u;
+};
+
+static uint64_t now_ms(const struct world_group *g)
+{
+    return g->w->now_ns / NS_PER_MS;
+}
+
+static char *text(const struct group_blob *blob)
+{
+    return (char *)(uintptr_t)(blob != NULL ? blob->data : "");
+}
+
+static ProtobufCBinaryData bytes(struct group_blob *blob)
+{
+    return (ProtobufCBinaryData){.len = blob != NULL ? blob->size : 0,
+                                 .data = blob != NULL ? (uint8_t *)blob->data : NULL};
+}
+
+static int propose(void *data, struct entry *entry, uint64_t token)
+{
+    struct world_group *g = data;
+
+    assert(g->queued < WORLD_GROUP_QUEUE_MAX);
+    g->queue[g->queued].entry = entry;
+    g->queue[g->queued++].token = token;
+    return 0;
+}
+
+static int confirm(void *data, uint64_t token)
+{
+    return propose(data, NULL, token);
+}
+
+/* Commit what was proposed. */
+static void commit_all(struct world_group *g)
+{
+    while (g->queued > 0) {
+        struct entry *entry = g->queue[0].entry;
+        uint64_t token = g->queue[0].token;
+        struct group_reply reply;
+        int rv;
+
+        memmove(&g->queue[0], &g->queue[1], --g->queued * sizeof g->queue[0]);
+        if (entry == NULL) {
+            coordinator_confirmed(g->c, now_ms(g), token, 0);
+            continue;
+        }
+        entry->index = ++g->index;
+        entry->time_ms = (int64_t)now_ms(g);
+        rv = groups_fsm_apply(g->fsm, entry, &reply);
+        assert(rv == 0);
+        (void)rv;
+        coordinator_proposed(g->c, now_ms(g), token, 0, &reply);
+        entry_release(entry);
+    }
+}
+
+static void deadline_set(struct world_group *g)
+{
+    uint64_t ms = coordinator_deadline(g->c);
+
+    g->w->tick_ns = ms == UINT64_MAX ? UINT64_MAX : ms * NS_PER_MS;
+}
+
+static void group_tick(struct world *w)
+{
+    struct world_group *g = w->more;
+
+    coordinator_tick(g->c, now_ms(g));
+    commit_all(g);
+    deadline_set(g);
+}
+
+/* ---- answers
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static void answer_join(struct asked *a)
+{
+    const struct coordinator_join *join = &a->u.join;
+    Cairn__Native__JoinGroupResponse m = CAIRN__NATIVE__JOIN_GROUP_RESPONSE__INIT;
+    Cairn__Native__JoinedMember members[64];
+    Cairn__Native__JoinedMember *pointers[64];
+
+    assert(join->n_members <= 64);
+    for (uint32_t i = 0; i < join->n_members; i++) {
+        cairn__native__joined_member__init(&members[i]);
+        members[i].member = text(join->members[i].id);
+        members[i].instance = text(join->members[i].instance);
+        members[i].metadata = bytes(join->members[i].metadata);
+        pointers[i] = &members[i];
+    }
+    m.generation = join->generation;
+    m.protocol_type = text(join->protocol_type_out);
+    m.protocol = text(join->protocol);
+    m.leader = text(join->leader);
+    m.member = join->member_out != NULL ? text(join->member_out) : (char *)(uintptr_t)join->member;
+    m.skip_assignment = join->skip_assignment;
+    m.n_members = join->n_members;
+    m.members = pointers;
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_sync(struct asked *a)
+{
+    Cairn__Native__SyncGroupResponse m = CAIRN__NATIVE__SYNC_GROUP_RESPONSE__INIT;
+
+    m.assignment = bytes(a->u.sync.assignment);
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_commit(struct asked *a)
+{
+    const struct coordinator_commit *commit = &a->u.commit;
+    Cairn__Native__CommitOffsetsResponse m = CAIRN__NATIVE__COMMIT_OFFSETS_RESPONSE__INIT;
+    Cairn__Native__CommitOffsetResult results[WORLD_PARTITIONS_MAX];
+    Cairn__Native__CommitOffsetResult *pointers[WORLD_PARTITIONS_MAX];
+
+    for (uint32_t i = 0; i < commit->n_parts; i++) {
+        cairn__native__commit_offset_result__init(&results[i]);
+        results[i].topic_id.data = (uint8_t *)(uintptr_t)&commit->parts[i].topic;
+        results[i].topic_id.len = 16;
+        results[i].partition = (uint32_t)commit->parts[i].partition;
+        results[i].error = (uint32_t)commit->parts[i].error;
+        pointers[i] = &results[i];
+    }
+    m.n_offsets = commit->n_parts;
+    m.offsets = pointers;
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_fetch(struct asked *a)
+{
+    const struct coordinator_fetch *fetch = &a->u.fetch;
+    Cairn__Native__FetchOffsetsResponse m = CAIRN__NATIVE__FETCH_OFFSETS_RESPONSE__INIT;
+    Cairn__Native__FetchedOffset offsets[WORLD_PARTITIONS_MAX];
+    Cairn__Native__FetchedOffset *pointers[WORLD_PARTITIONS_MAX];
+
+    for (uint32_t i = 0; i < fetch->n_parts; i++) {
+        cairn__native__fetched_offset__init(&offsets[i]);
+        offsets[i].topic_id.data = (uint8_t *)(uintptr_t)&fetch->parts[i].topic;
+        offsets[i].topic_id.len = 16;
+        offsets[i].topic = (char *)(uintptr_t)WORLD_TOPIC;
+        offsets[i].partition = (uint32_t)fetch->parts[i].partition;
+        offsets[i].offset = fetch->parts[i].offset;
+        pointers[i] = &offsets[i];
+    }
+    m.n_offsets = fetch->n_parts;
+    m.offsets = pointers;
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_describe(struct asked *a)
+{
+    const struct coordinator_describe *d = &a->u.describe;
+    Cairn__Native__DescribeGroupsResponse m = CAIRN__NATIVE__DESCRIBE_GROUPS_RESPONSE__INIT;
+    Cairn__Native__GroupDescription group = CAIRN__NATIVE__GROUP_DESCRIPTION__INIT;
+    Cairn__Native__GroupDescription *groups = &group;
+    Cairn__Native__DescribedMember members[64];
+    Cairn__Native__DescribedMember *pointers[64];
+
+    group.group = (char *)(uintptr_t)d->group;
+    group.error = (uint32_t)d->request.error;
+    group.state = (char *)(uintptr_t)coordinator_state_name(d->state);
+    group.protocol_type = text(d->protocol_type);
+    group.protocol = text(d->protocol);
+    group.leader = text(d->leader);
+    group.generation = d->generation;
+    group.coordinator_node = a->group->node;
+    assert(d->n_members <= 64);
+    for (uint32_t i = 0; i < d->n_members; i++) {
+        cairn__native__described_member__init(&members[i]);
+        members[i].member = text(d->members[i].info.id);
+        members[i].instance = text(d->members[i].info.instance);
+        members[i].client_id = text(d->members[i].info.client_id);
+        members[i].client_host = text(d->members[i].info.client_host);
+        members[i].metadata = bytes(d->members[i].metadata);
+        members[i].assignment = bytes(d->members[i].info.assignment);
+        pointers[i] = &members[i];
+    }
+    group.n_members = d->n_members;
+    group.members = pointers;
+    m.n_groups = 1;
+    m.groups = &groups;
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_delete(struct asked *a)
+{
+    Cairn__Native__DeleteGroupsResponse m = CAIRN__NATIVE__DELETE_GROUPS_RESPONSE__INIT;
+    Cairn__Native__GroupResult result = CAIRN__NATIVE__GROUP_RESULT__INIT;
+    Cairn__Native__GroupResult *results = &result;
+
+    result.group = (char *)(uintptr_t)a->u.del.group;
+    result.error = (uint32_t)a->u.del.request.error;
+    m.n_groups = 1;
+    m.groups = &results;
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_list(struct asked *a)
+{
+    const struct coordinator_list *list = &a->u.list;
+    Cairn__Native__ListGroupsResponse m = CAIRN__NATIVE__LIST_GROUPS_RESPONSE__INIT;
+    Cairn__Native__GroupSummary groups[16];
+    Cairn__Native__GroupSummary *pointers[16];
+
+    assert(list->n_groups <= 16);
+    for (uint32_t i = 0; i < list->n_groups; i++) {
+        cairn__native__group_summary__init(&groups[i]);
+        groups[i].group = text(list->groups[i].id);
+        groups[i].protocol_type = text(list->groups[i].protocol_type);
+        groups[i].state = (char *)(uintptr_t)coordinator_state_name(list->groups[i].state);
+        pointers[i] = &groups[i];
+    }
+    m.n_groups = list->n_groups;
+    m.groups = pointers;
+    world_answer(a->group->w, a->to, &a->header, &m.base);
+}
+
+static void answer_failure(struct asked *a, int err)
+{
+    Cairn__Native__Failure m = CAIRN__NATIVE__FAILURE__INIT;
+    const struct group_blob *member =
+        a->header.call == CALL_JOIN_GROUP && err == ERR_MEMBER_ID_REQUIRED ? a->u.join.member_out : NULL;
+
+    m.text = (char *)(uintptr_t)err_text(err);
+    m.member = text(member);
+    world_fail(a->group->w, a->to, &a->header, err, &m.base);
+}
+
+static void asked_free(struct asked *a)
+{
+    list_remove(&a->link);
+    coordinator_request_release(&a->u.request);
+    protobuf_c_message_free_unpacked(a->message, NULL);
+    free(a->memory);
+    free(a);
+}
+
+static void answer(void *data, struct coordinator_request *request)
+{
+    struct asked *a = container_of(request, struct asked, u.request);
+    Cairn__Native__GroupHeartbeatResponse beat = CAIRN__NATIVE__GROUP_HEARTBEAT_RESPONSE__INIT;
+    Cairn__Native__LeaveGroupResponse left = CAIRN__NATIVE__LEAVE_GROUP_RESPONSE__INIT;
+    bool inside = a->header.call == CALL_DESCRIBE_GROUPS || a->header.call == CALL_DELETE_GROUPS;
+
+    if (a->to == NULL || (a->group->lose > 0 && rng_below(&a->group->w->rng, 1000) < a->group->lose)) {
+        asked_free(a);
+        return;
+    }
+    if (request->error != 0 && (!inside || request->error == ERR_NOT_COORDINATOR)) {
+        answer_failure(a, request->error);
+        asked_free(a);
+        return;
+    }
+    switch (a->header.call) {
+    case CALL_JOIN_GROUP:
+        answer_join(a);
+        break;
+    case CALL_SYNC_GROUP:
+        answer_sync(a);
+        break;
+    case CALL_GROUP_HEARTBEAT:
+        world_answer(a->group->w, a->to, &a->header, &beat.base);
+        break;
+    case CALL_LEAVE_GROUP:
+        world_answer(a->group->w, a->to, &a->header, &left.base);
+        break;
+    case CALL_COMMIT_OFFSETS:
+        answer_commit(a);
+        break;
+    case CALL_FETCH_OFFSETS:
+        answer_fetch(a);
+        break;
+    case CALL_DESCRIBE_GROUPS:
+        answer_describe(a);
+        break;
+    case CALL_DELETE_GROUPS:
+        answer_delete(a);
+        break;
+    case CALL_LIST_GROUPS:
+        answer_list(a);
+        break;
+    default:
+        assert(false);
+    }
+    asked_free(a);
+}
+
+static const struct coordinator_ops ops = {.propose = propose, .confirm = confirm, .answer = answer};
+
+/* ---- requests
+ * --------------------------------------------------------------------------------------------------------- */
+
+static const char *instance(const char *name)
+{
+    return name[0] != '\0' ? name : NULL;
+}
+
+static void ask_join(struct asked *a)
+{
+    const Cairn__Native__JoinGroupRequest *m = (const void *)a->message;
+    struct coordinator_protocol *protocols = calloc(m->n_protocols + 1, sizeof *protocols);
+    struct coordinator_join *join = &a->u.join;
+
+    for (size_t i = 0; i < m->n_protocols; i++) {
+        protocols[i].name = m->protocols[i]->name;
+        protocols[i].metadata = m->protocols[i]->metadata.data;
+        protocols[i].size = (uint32_t)m->protocols[i]->metadata.len;
+    }
+    a->memory = protocols;
+    a->group->joins++;
+    *join = (struct coordinator_join){.group = m->group,
+                                      .member = m->member,
+                                      .instance = instance(m->instance),
+                                      .client_id = "test",
+                                      .client_host = "/127.0.0.1",
+                                      .protocol_type = m->protocol_type,
+                                      .session_timeout_ms = m->session_timeout_ms,
+                                      .rebalance_timeout_ms = m->rebalance_timeout_ms,
+                                      .protocols = protocols,
+                                      .n_protocols = (uint32_t)m->n_protocols,
+                                      .id_required = true,
+                                      .skip_assignment_known = true};
+    for (int i = 0; i < 16; i++) {
+        join->uuid.bytes[i] = (uint8_t)rng_below(&a->group->w->rng, 256);
+    }
+    coordinator_join(a->group->c, now_ms(a->group), join);
+}
+
+static void ask_sync(struct asked *a)
+{
+    const Cairn__Native__SyncGroupRequest *m = (const void *)a->message;
+    struct coordinator_assignment *assignments = calloc(m->n_assignments + 1, sizeof *assignments);
+
+    for (size_t i = 0; i < m->n_assignments; i++) {
+        assignments[i].member = m->assignments[i]->member;
+        assignments[i].data = m->assignments[i]->assignment.data;
+        assignments[i].size = (uint32_t)m->assignments[i]->assignment.len;
+    }
+    a->memory = assignments;
+    a->u.sync = (struct coordinator_sync){.group = m->group,
+                                          .member = m->member,
+                                          .instance = instance(m->instance),
+                                          .protocol_type = instance(m->protocol_type),
+                                          .protocol = instance(m->protocol),
+                                          .generation = m->generation,
+                                          .assignments = assignments,
+                                          .n_assignments = (uint32_t)m->n_assignments};
+    coordinator_sync(a->group->c, now_ms(a->group), &a->u.sync);
+}
+
+static void ask_leave(struct asked *a)
+{
+    const Cairn__Native__LeaveGroupRequest *m = (const void *)a->message;
+    struct coordinator_leaver *leavers = calloc(m->n_members + 1, sizeof *leavers);
+
+    for (size_t i = 0; i < m->n_members; i++) {
+        leavers[i].member = m->members[i]->member;
+        leavers[i].instance = instance(m->members[i]->instance);
+    }
+    a->memory = leavers;
+    a->u.leave = (struct coordinator_leave){.group = m->group, .members = leavers, .n_members = (uint32_t)m->n_members};
+    coordinator_leave(a->group->c, now_ms(a->group), &a->u.leave);
+}
+
+static void ask_commit(struct asked *a)
+{
+    const Cairn__Native__CommitOffsetsRequest *m = (const void *)a->message;
+    struct coordinator_part *parts = calloc(m->n_offsets + 1, sizeof *parts);
+
+    assert(m->n_offsets <= WORLD_PARTITIONS_MAX);
+    for (size_t i = 0; i < m->n_offsets; i++) {
+        memcpy(&parts[i].topic, m->offsets[i]->topic_id.data, 16);
+        parts[i].partition = (int32_t)m->offsets[i]->partition;
+        parts[i].offset = m->offsets[i]->offset;
+        parts[i].leader_epoch = -1;
+    }
+    a->memory = parts;
+    a->group->commits++;
+    a->u.commit = (struct coordinator_commit){.group = m->group,
+                                              .member = m->member,
+                                              .instance = instance(m->instance),
+                                              .generation = m->generation,
+                                              .retention_ms = -1,
+                                              .parts = parts,
+                                              .n_parts = (uint32_t)m->n_offsets};
+    coordinator_commit(a->group->c, now_ms(a->group), &a->u.commit);
+}
+
+static void ask_fetch(struct asked *a)
+{
+    const Cairn__Native__FetchOffsetsRequest *m = (const void *)a->message;
+    struct coordinator_part *parts = calloc(m->n_partitions + 1, sizeof *parts);
+
+    assert(m->n_partitions <= WORLD_PARTITIONS_MAX);
+    for (size_t i = 0; i < m->n_partitions; i++) {
+        memcpy(&parts[i].topic, m->partitions[i]->topic_id.data, 16);
+        parts[i].partition = (int32_t)m->partitions[i]->partition;
+    }
+    a->memory = parts;
+    a->u.fetch = (struct coordinator_fetch){.group = m->group,
+                                            .all = m->n_partitions == 0,
+                                            .parts = m->n_partitions == 0 ? NULL : parts,
+                                            .n_parts = (uint32_t)m->n_partitions};
+    coordinator_fetch(a->group->c, now_ms(a->group), &a->u.fetch);
+}
+
+static void ask(struct asked *a)
+{
+    struct world_group *g = a->group;
+    const Cairn__Native__GroupHeartbeatRequest *beat = (const void *)a->message;
+    const Cairn__Native__DescribeGroupsRequest *describe = (const void *)a->message;
+    const Cairn__Native__DeleteGroupsRequest *del = (const void *)a->message;
+
+    switch (a->header.call) {
+    case CALL_JOIN_GROUP:
+        ask_join(a);
+        break;
+    case CALL_SYNC_GROUP:
+        ask_sync(a);
+        break;
+    case CALL_GROUP_HEARTBEAT:
+        a->u.heartbeat = (struct coordinator_heartbeat){.group = beat->group,
+                                                        .member = beat->member,
+                                                        .instance = instance(beat->instance),
+                                                        .generation = beat->generation};
+        coordinator_heartbeat(g->c, now_ms(g), &a->u.heartbeat);
+        break;
+    case CALL_LEAVE_GROUP:
+        ask_leave(a);
+        break;
+    case CALL_COMMIT_OFFSETS:
+        ask_commit(a);
+        break;
+    case CALL_FETCH_OFFSETS:
+        ask_fetch(a);
+        break;
+    case CALL_DESCRIBE_GROUPS:
+        a->u.describe = (struct coordinator_describe){.group = describe->groups[0]};
+        coordinator_describe(g->c, now_ms(g), &a->u.describe);
+        break;
+    case CALL_DELETE_GROUPS:
+        a->u.del = (struct coordinator_delete){.group = del->groups[0]};
+        coordinator_delete(g->c, now_ms(g), &a->u.del);
+        break;
+    default:
+        a->u.list = (struct coordinator_list){.states = 0};
+        coordinator_list(g->c, now_ms(g), &a->u.list);
+        break;
+    }
+}
+
+static void serve_find(struct world_group *g, struct world_link *link, const struct frame *f)
+{
+    Cairn__Native__FindCoordinatorResponse m = CAIRN__NATIVE__FIND_COORDINATOR_RESPONSE__INIT;
+    Cairn__Native__CoordinatorInfo info = CAIRN__NATIVE__COORDINATOR_INFO__INIT;
+    Cairn__Native__CoordinatorInfo *infos = &info;
+
+    info.node = g->node;
+    info.address = g->w->addresses[g->node];
+    info.error = g->node == 0 ? ERR_LEADER_NOT_READY : 0;
+    m.n_coordinators = 1;
+    m.coordinators = &infos;
+    world_answer(g->w, link, &f->header, &m.base);
+}
+
+static const ProtobufCMessageDescriptor *descriptor(uint16_t call)
+{
+    switch (call) {
+    case CALL_JOIN_GROUP:
+        return &cairn__native__join_group_request__descriptor;
+    case CALL_SYNC_GROUP:
+        return &cairn__native__sync_group_request__descriptor;
+    case CALL_GROUP_HEARTBEAT:
+        return &cairn__native__group_heartbeat_request__descriptor;
+    case CALL_LEAVE_GROUP:
+        return &cairn__native__leave_group_request__descriptor;
+    case CALL_COMMIT_OFFSETS:
+        return &cairn__native__commit_offsets_request__descriptor;
+    case CALL_FETCH_OFFSETS:
+        return &cairn__native__fetch_offsets_request__descriptor;
+    case CALL_DESCRIBE_GROUPS:
+        return &cairn__native__describe_groups_request__descriptor;
+    case CALL_DELETE_GROUPS:
+        return &cairn__native__delete_groups_request__descriptor;
+    case CALL_LIST_GROUPS:
+        return &cairn__native__list_groups_request__descriptor;
+    default:
+        return NULL;
+    }
+}
+
+static bool serve_more(struct world *w, struct world_link *link, const struct frame *f)
+{
+    struct world_group *g = w->more;
+    struct asked *a;
+
+    if (f->header.call == CALL_FIND_COORDINATOR) {
+        serve_find(g, link, f);
+        return true;
+    }
+    if (descriptor(f->header.call) == NULL) {
+        return false;
+    }
+    a = calloc(1, sizeof *a);
+    a->group = g;
+    a->to = link;
+    a->header = f->header;
+    a->message = protobuf_c_message_unpack(descriptor(f->header.call), NULL, f->header.message_length, f->message);
+    assert(a->message != NULL);
+    list_push_back(&g->pending, &a->link);
+    if (f->header.call == CALL_LIST_GROUPS && world_link_node(link) != g->node) {
+        answer_list(a); /* of none */
+        asked_free(a);
+    } else if (world_link_node(link) != g->node) {
+        answer_failure(a, ERR_NOT_COORDINATOR);
+        asked_free(a);
+    } else {
+        ask(a);
+        commit_all(g);
+    }
+    deadline_set(g);
+    return true;
+}
+
+static void link_gone(struct world *w, struct world_link *link)
+{
+    struct world_group *g = w->more;
+
+    list_for_each (pos, &g->pending) {
+        struct asked *a = list_entry(pos, struct asked, link);
+        a->to = a->to == link ? NULL : a->to;
+    }
+}
+
+static void lead(struct world_group *g, uint32_t node)
+{
+    int rv;
+
+    g->c = coordinator_new(g->fsm, &g->config, &ops, g);
+    rv = coordinator_lead(g->c, now_ms(g));
+    assert(rv == 0);
+    (void)rv;
+    g->node = node;
+    deadline_set(g);
+}
+
+static void depose(struct world_group *g)
+{
+    coordinator_step_down(g->c);
+    for (size_t i = 0; i < g->queued; i++) {
+        entry_release(g->queue[i].entry);
+    }
+    g->queued = 0;
+    coordinator_free(g->c);
+    g->w->tick_ns = UINT64_MAX;
+}
+
+void world_group_open(struct world_group *g, struct world *w)
+{
+    memset(g, 0, sizeof *g);
+    g->w = w;
+    list_init(&g->pending);
+    coordinator_config_default(&g->config);
+    g->config.initial_delay_ms = 300;
+    g->fsm = groups_fsm_new();
+    w->more = g;
+    w->serve_more = serve_more;
+    w->link_gone = link_gone;
+    w->tick = group_tick;
+    lead(g, 1);
+}
+
+void world_group_move(struct world_group *g, uint32_t node)
+{
+    depose(g);
+    lead(g, node);
+}
+
+void world_group_close(struct world_group *g)
+{
+    depose(g);
+    groups_fsm_free(g->fsm);
+    g->w->serve_more = NULL;
+    g->w->link_gone = NULL;
+    g->w->tick = NULL;
+}
+
+int64_t world_group_offset(const struct world_group *g, const char *group, int32_t partition)
+{
+    const struct saved_group *saved = groups_fsm_find(g->fsm, group);
+    const struct group_offset *o;
+    struct uuid topic;
+
+    memcpy(&topic, g->w->topic_id, sizeof topic);
+    o = saved != NULL ? groups_fsm_offset(saved, &topic, partition) : NULL;
+    return o != NULL ? o->offset : -1;
+}
