@@ -33,11 +33,11 @@ static void draw_config(struct cluster *c)
 {
     static const uint64_t files[] = {64u << 10, 256u << 10, 1u << 20, 4u << 20};
     static const uint64_t caches[] = {4u << 10, 64u << 10, 1u << 20, 64u << 20};
+    static const unsigned sizes[20] = {1, 2, 4, 5, 5, 7, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
     struct cluster_config *f = &c->config;
     struct workload *w = &c->workload;
-    uint64_t dice = draw(c, 0, 19);
 
-    c->n = c->params->nodes != 0 ? c->params->nodes : dice == 0 ? 1 : dice <= 3 ? 5 : dice == 4 ? 4 : 3;
+    c->n = c->params->nodes != 0 ? c->params->nodes : sizes[draw(c, 0, 19)];
     f->seeds = c->n > 3 && draw(c, 0, 1) == 0 ? 3 : c->n; /* the others join what these form */
     f->shards = 1 + (uint32_t)(c->params->seed & 1);
     f->log_file_bytes = files[draw(c, 0, 3)];
@@ -49,6 +49,7 @@ static void draw_config(struct cluster *c)
     f->disk_errors = draw(c, 0, 15) == 0;
     f->wipe = c->n >= 3 && c->n <= f->seeds && !f->disk_errors && draw(c, 0, 5) == 0;
     f->lies = c->n >= 3 && !f->wipe && draw(c, 0, 3) == 0;
+    f->transfer_mean_ns = draw(c, 0, 2) == 0 ? draw(c, 100, 5000) * SIM_MS : 0;
     f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
     f->isolate_mean_ns = c->n > 1 && draw(c, 0, 1) == 0 ? draw(c, 1, 6) * SIM_S : 0;
     f->isolate_max_ns = draw(c, 1000, 5000) * SIM_MS;
@@ -112,10 +113,12 @@ static void choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
     }
     sim_swarm_choose(k, c->params->faults);
     f->stop_mean_ns = !may(c, "stop") ? 0 : f->stop_mean_ns != 0 ? f->stop_mean_ns : 3 * SIM_S;
+    f->transfer_mean_ns = !may(c, "transfer") ? 0 : f->transfer_mean_ns != 0 ? f->transfer_mean_ns : SIM_S;
     f->isolate_mean_ns = !may(c, "isolate") ? 0 : f->isolate_mean_ns != 0 ? f->isolate_mean_ns : 3 * SIM_S;
-    f->disk_errors = may(c, "disk");
-    f->lies = c->n >= 3;
+    f->read_errors = may(c, "read_error");
+    f->disk_errors = may(c, "disk") || f->read_errors;
     f->wipe = may(c, "wipe") && c->n >= 3 && c->n <= f->seeds;
+    f->lies = c->n >= 3 && !f->wipe;
     sim->net.spike_ppm = may(c, "loss") ? 1000 : 0;
     sim->net.reset_ppm = may(c, "tear") ? 50 : 0;
     sim->net.late_ppm = may(c, "late") ? 300000 : 0;
@@ -242,8 +245,9 @@ static void disks_fail(struct sim_world *world, void *data)
     struct cluster *c = data;
     for (unsigned i = 0; i < c->n; i++) {
         struct sim_disk_knobs *knobs = sim_node_disk_knobs(c->nodes[i].machine);
-        knobs->sync_error_ppm = c->healed ? 0 : (uint32_t)draw(c, 0, 3000);
-        knobs->write_error_ppm = c->healed ? 0 : (uint32_t)draw(c, 0, 1000);
+        knobs->sync_error_ppm = c->healed || !may(c, "disk") ? 0 : (uint32_t)draw(c, 0, 3000);
+        knobs->write_error_ppm = c->healed || !may(c, "disk") ? 0 : (uint32_t)draw(c, 0, 1000);
+        knobs->read_error_ppm = c->healed ? 0 : c->config.read_errors * (uint32_t)draw(c, 0, 1000);
     }
 }
 
@@ -389,6 +393,7 @@ static void safety(struct cluster *c)
     if (knobs.slow_disk_factor_max > slow_max) {
         knobs.slow_disk_factor_max = (uint32_t)slow_max;
     }
+    knobs.full_disk_mean_ns = draw(c, 0, 4) == 0 ? draw(c, 1, 10) * SIM_S : 0;
     if (c->config.lies) {
         draw_lies(c, &knobs);
     }
@@ -409,6 +414,7 @@ static void safety(struct cluster *c)
     if (c->config.stop_mean_ns != 0) {
         sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
     }
+    cluster_transfers_start(c, begin);
     if (c->config.isolate_mean_ns != 0) {
         sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
     }

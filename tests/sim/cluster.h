@@ -11,14 +11,16 @@
 
 /* Kinds of faults beside those of the swarm (SIM_SWARM_KINDS):
  * stop     nodes stop in order, now and then
+ * transfer leaders hand over
  * isolate  a node is cut off from its peers, but not from its clients
  * disk     writes and syncs fail
+ * read_error  reads fail; never drawn
  * wipe     one disk is emptied
  * loss     segments that are lost and sent again
  * tear     connections that are reset at the arrival of any segment
  * late     bytes of a connection that is over come late
  * drift    monotonic clocks that go faster or slower */
-#define CLUSTER_FAULTS "stop,isolate,disk,wipe,loss,tear,late,drift"
+#define CLUSTER_FAULTS "stop,transfer,isolate,disk,read_error,wipe,loss,tear,late,drift"
 
 struct cluster_params {
     uint64_t seed;

@@ -46,10 +46,12 @@ struct cluster_config {
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
     bool disk_errors;
+    bool read_errors; /* only when asked for: see README.md */
     bool stalls; /* a node cut off from its peers may have a disk that stalls for seconds */
     bool wipe; /* one node loses its disk */
     bool lies; /* one node's disk lies */
     uint64_t stop_mean_ns;    /* orderly stops; 0: none */
+    uint64_t transfer_mean_ns; /* of leadership; 0: only what control asks for */
     uint64_t isolate_mean_ns; /* a node loses its peers, but not its clients; 0: never */
     uint64_t isolate_max_ns;
 };
@@ -72,6 +74,7 @@ struct cluster {
 
 void cluster_node_init(struct cluster *c, unsigned i);
 void cluster_node_start(struct cluster_node *n);
+void cluster_transfers_start(struct cluster *c, uint64_t begin_ns);
 void cluster_node_stop(struct cluster_node *n); /* in order, as with SIGTERM */
 struct cluster_machine *cluster_machine_add(struct cluster *c, const char *host);
 void cluster_machine_start(struct cluster_machine *m);

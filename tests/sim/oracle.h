@@ -44,6 +44,7 @@
     X(topics_created)                                                                                                  \
     X(topics_deleted)                                                                                                  \
     X(node_starts)                                                                                                     \
+    X(transfers)        /* of leadership, begun */                                                                     \
     X(node_stops)       /* in order */                                                                                 \
     X(fatals)           /* explained by a disk's error */                                                              \
     X(isolations)       /* a node was cut off from its peers, not from its clients */                                  \
