@@ -370,7 +370,10 @@ Logs and data: %(dir)s
     %(cairn)s consume --topic %(topic)s --count 5 --format '%%p/%%o %%k %%v\\n'
     echo hello | %(cairn)s produce --topic %(topic)s
 
-Stop it, and remove what it stored: %(stop)s""" % {"bootstrap": cluster.bootstrap, "dir": cluster.dir, "cairn": cairn,
+Kafka's clients find it too: bootstrap.servers=%(kafka)s
+    kcat -b %(kafka)s -C -t %(topic)s -o beginning -c 5 -f '%%p/%%o %%k %%s\\n'
+
+Stop it, and remove what it stored: %(stop)s""" % {"bootstrap": cluster.bootstrap, "kafka": ",".join(cluster.kafka), "dir": cluster.dir, "cairn": cairn,
                                                     "topic": TOPIC, "stop": stop})
 
 
