@@ -1,6 +1,6 @@
 /* A replica whose records are corrupt gets a successor under a new id on the same disk. Its node asks the metadata for
  * one, drops the old records (reconcile.c) and joins empty; the group's leader, wherever that is, changes the members
- * one at a time: the successor learns, is promoted when it has caught up, then the old one is removed. Every step
+ * one at a time: the old one is removed, the successor learns, and is promoted when it has caught up. Every step
  * follows from what metadata and configuration say, so whoever dies in between is simply continued. */
 #include <stdlib.h>
 
@@ -103,10 +103,33 @@ static void begin(struct members_op *op, struct group *g, enum core_change_kind 
     }
 }
 
+/* A voter whose successor, on the same node, is wanted. Its records are gone, so it goes first: with the successor as a
+ * voter beside it a quorum would be three of four, and a disk that fails again would stop the group for good. */
+static const struct core_member *dead_voter(const struct members_op *op, const struct core_config *config)
+{
+    for (uint32_t i = 0; i < config->n; i++) {
+        const struct core_member *m = &config->members[i];
+        if (m->role != CORE_VOTER || is_wanted(op, m->id) || core_config_voters(config) < 3) {
+            continue;
+        }
+        for (uint32_t k = 0; k < op->n; k++) {
+            if (op->wanted[k].node == group_address_node(m->address)) {
+                return m;
+            }
+        }
+    }
+    return NULL;
+}
+
 /* At most one step; true when nothing is left to do. On the shard's thread. */
 static bool step_members(struct members_op *op, struct group *g)
 {
     const struct core_config *config = group_config(g);
+    const struct core_member *dead = dead_voter(op, config);
+    if (dead != NULL) {
+        begin(op, g, CORE_REMOVE, dead->id, group_address_node(dead->address), "member_removed");
+        return false;
+    }
     for (uint32_t i = 0; i < op->n; i++) {
         const struct core_member *member = core_config_find(config, op->wanted[i].replica);
         enum core_catch_up_status status;

@@ -206,6 +206,9 @@ static bool addressed_well(struct group *g, uint32_t node, const struct core_mes
     if (peer != NULL && peer->member && peer->node != node) {
         return false;
     }
+    if (peer != NULL) {
+        peer->asked_ms = 0;
+    }
     if (peer != NULL && !peer->member) {
         peer->node = node; /* answers find their way to replicas that our configuration does not list (yet) */
     }

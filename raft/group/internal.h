@@ -33,6 +33,7 @@ struct group_peer {
     bool member;   /* @node is what the configuration says; else only where a message came from */
     bool reading;
     uint32_t queued_n;
+    uint64_t asked_ms;    /* when entries left first since it spoke last; 0: none have */
     uint64_t entries_ms;  /* when entries left last; 0: never */
     uint64_t match;       /* as seen at the last heartbeat after that */
     uint64_t progress_ms; /* when it rose */

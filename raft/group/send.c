@@ -13,6 +13,11 @@
 #define OVERTAKE_MS 500
 #define OVERTAKE_LOOK_MS 10000 /* so long after entries left nothing of them can still be on its way */
 
+/* libraft sends a follower that does not answer the same entries again with each heartbeat: half a megabyte, four times a
+ * second, read from the disk each time, for as long as a replica is gone from a node that is there. After so long without a
+ * word it is only asked whether it is there; when it answers it gets entries again. */
+#define SILENT_MS 1000
+
 /* Where the configuration says that the replica lives: that never changes, since replica ids are never used again. */
 static void peer_locate(struct group *g, struct group_peer *peer)
 {
@@ -122,6 +127,7 @@ static void emit(struct group *g, struct group_peer *peer, const struct core_mes
     if (n > 0) {
         peer->entries_ms = host->now_ms;
         peer->progress_ms = host->now_ms;
+        peer->asked_ms = peer->asked_ms != 0 ? peer->asked_ms : host->now_ms;
     }
 }
 
@@ -297,11 +303,25 @@ static void on_entries(struct group_io *io, int status)
     pump(peer);
 }
 
+static void strip(struct core_message *m)
+{
+    m->append.n = 0;
+    m->append.n_runs = 0;
+    if (m->append.commit > m->append.prev_index) {
+        m->append.commit = m->append.prev_index;
+    }
+}
+
 static void send_entries(struct group *g, struct group_peer *peer, const struct core_message *message)
 {
     struct core_message m = *message;
     enum resolved resolved;
 
+    if (peer->asked_ms != 0 && g->host->now_ms - peer->asked_ms >= SILENT_MS) {
+        strip(&m);
+        emit(g, peer, &m, NULL, 0);
+        return;
+    }
     if (!list_empty(&peer->queued)) {
         enqueue(peer, &m);
         return;
@@ -384,10 +404,6 @@ int group_message_strip(const uint8_t *header, size_t size, uint8_t *out, size_t
     if (core_message_decode(header, size, &m) != 0 || m.type != CORE_APPEND) {
         return ERR_INVALID;
     }
-    m.append.n = 0;
-    m.append.n_runs = 0;
-    if (m.append.commit > m.append.prev_index) {
-        m.append.commit = m.append.prev_index;
-    }
+    strip(&m);
     return core_message_encode(&m, out, GROUP_MESSAGE_MAX, out_size);
 }

@@ -489,6 +489,47 @@ static void replicas_that_are_no_members_do_not_crowd_members_out(void **state)
     scene_free(s);
 }
 
+static void act_close(struct env *env, void *data)
+{
+    struct act *a = data;
+    group_close(a->mg->g);
+    a->mg->g = NULL;
+}
+
+static bool has_everything(void *data)
+{
+    struct act *a = data;
+    return a->mg->n >= a->value;
+}
+
+/* libraft sends what is not acknowledged with every heartbeat; the node is there, the replica is not. */
+static void a_replica_that_is_gone_is_asked_and_not_fed(void **state)
+{
+    struct scene *s = scene_new(10, 1);
+    struct mgroup *mg = wait_leader(s, 0);
+    uint32_t gone = mg->member->node == 1 ? 2 : 1;
+    struct act a = {.mg = &s->members[gone].groups[0]};
+    struct transport_stats before;
+    struct transport_stats after;
+
+    assert_true(sim_node_call(s->machines[gone], act_close, &a));
+    for (uint64_t i = 1; i <= 50; i++) {
+        put(s, mg, i, 2000);
+    }
+    sim_world_run_for(s->world, 2 * SIM_S);
+    transport_stats(mg->member->transport, &before);
+    sim_world_run_for(s->world, 10 * SIM_S);
+    transport_stats(mg->member->transport, &after);
+    assert_true(after.bytes_out - before.bytes_out < 100 * 1000); /* less than these entries once */
+    /* When it is there again it gets all of them. */
+    sim_node_kill(s->machines[gone], SIM_END_KILL);
+    start(s, gone);
+    mg = wait_leader(s, gone);
+    a.value = mg->n;
+    assert_true(sim_world_run_until_true(s->world, has_everything, &a, LIMIT));
+    scene_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +542,7 @@ int main(void)
         cmocka_unit_test(a_rotten_entry_met_while_running_stops_its_replica_only),
         cmocka_unit_test(a_rotten_entry_met_at_start_is_not_resumed),
         cmocka_unit_test(replicas_that_are_no_members_do_not_crowd_members_out),
+        cmocka_unit_test(a_replica_that_is_gone_is_asked_and_not_fed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
