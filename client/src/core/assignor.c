@@ -227,7 +227,11 @@ static int sticky_hand_out(const struct sticky *s)
         for (uint32_t p = 0; p < s->plan->topics[t].partition_count; p++) {
             size_t row = s->first[t] + p;
 
-            if (s->now[row] == NOBODY || (s->before[row] != NOBODY && s->before[row] != s->now[row])) {
+            if (s->now[row] == NOBODY) {
+                continue;
+            }
+            if (s->before[row] != NOBODY && s->before[row] != s->now[row]) {
+                s->plan->withheld++;
                 continue;
             }
             rv = assignor_parts_add(&s->plan->members[s->now[row]].assigned, t, p);

@@ -52,6 +52,7 @@ struct assignor_plan {
     size_t topic_count;
     struct assignor_member *members;
     size_t member_count;
+    size_t withheld; /* out: partitions that change hands, and are nobody's in this generation */
 };
 
 /* Fill each member's @assigned. Errors: ERR_NOMEM. */

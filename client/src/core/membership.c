@@ -282,6 +282,11 @@ static void membership_rest(struct membership *g)
             }
         }
     }
+    if (g->withheld_ns != 0 && g->core->now_ns >= g->withheld_ns) {
+        g->rejoin = true;
+    } else if (g->withheld_ns != 0) {
+        core_wake_at(g->core, g->withheld_ns);
+    }
     if (g->rejoin) {
         membership_rejoin(g);
     }

@@ -132,6 +132,7 @@ struct membership {
     bool plan_keep; /* the group keeps the assignments that it has */
     uint64_t plan_deadline_ns;
     uint64_t meta_generation; /* looked at last */
+    uint64_t withheld_ns;     /* it withheld partitions: join again then, if their owners have not by then; 0: none */
     uint64_t missing_ns;      /* when to ask again for topics that are not there */
     uint64_t flush_deadline_ns;
     /* Offsets. */

@@ -29,6 +29,7 @@ void membership_plan_drop(struct membership *g)
     free(g->watches);
     g->watches = NULL;
     g->watch_count = 0;
+    g->withheld_ns = 0;
 }
 
 static int name_compare(const void *a, const void *b)
@@ -284,6 +285,12 @@ void membership_plan(struct membership *g)
     }
     if (rv == 0) {
         rv = plan_send(g, &p);
+    }
+    /* Who gives partitions up joins again. But an owner may have lost them meanwhile (a static member that came back),
+     * and has nothing to give up: then nobody would. Who leads again without a rebalance does not know what was
+     * withheld. */
+    if (rv == 0 && g->assignor == ASSIGNOR_COOPERATIVE_STICKY && (p.plan.withheld > 0 || g->plan_keep)) {
+        g->withheld_ns = g->core->now_ns + 3 * g->config.heartbeat_interval_ms * NS_PER_MS;
     }
     plan_close(&p);
     if (rv != 0) { /* out of memory: from the beginning */

@@ -741,6 +741,7 @@ static void serve_status(struct world *w, struct world_link *l, const struct fra
     m.node_version = text("9.9");
     node.node = 1;
     node.address = w->addresses[1];
+    node.alive = true;
     m.n_nodes = 1;
     m.nodes = &nodes;
     m.n_metadata_voters = 3;
