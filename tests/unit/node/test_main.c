@@ -122,7 +122,8 @@ static void up(struct fixture *f)
 {
     char log[256];
     char addresses[256];
-    f->running = start(f, in_dir(f, "log", log), FLAGS("--node.id=1", "--listeners=client@127.0.0.1:0"));
+    f->running = start(f, in_dir(f, "log", log),
+                       FLAGS("--node.id=1", "--listeners=client@127.0.0.1:0", "--http.listen=127.0.0.1:0"));
     in_dir(f, "data/addresses", addresses);
     for (int ms = 0; access(addresses, F_OK) != 0; ms += STEP_MS) {
         if (ms >= LIMIT_MS || waitpid(f->running, NULL, WNOHANG) != 0) {
@@ -196,12 +197,16 @@ static void a_node_tells_its_addresses_and_ends_in_order(void **state)
     char path[256];
     unsigned peer;
     unsigned client;
+    unsigned http;
     char expected[128];
     up(f);
     assert_int_equal(sscanf(text_of(f, in_dir(f, "data/addresses", path)), "peer 127.0.0.1:%u\nclient 127.0.0.1:%u\n",
                             &peer, &client),
                      2);
     assert_true(peer > 0 && client > 0 && peer != client);
+    assert_non_null(strstr(f->out, "\nhttp "));
+    assert_int_equal(sscanf(strstr(f->out, "\nhttp "), "\nhttp 127.0.0.1:%u\n", &http), 1);
+    assert_true(http > 0 && http != client && http != peer);
     down(f);
     snprintf(expected, sizeof expected, "node_started node=1 peer=127.0.0.1:%u client=127.0.0.1:%u ", peer, client);
     assert_non_null(strstr(text_of(f, in_dir(f, "log", path)), expected));
@@ -230,6 +235,11 @@ static void what_is_taken_by_another_is_status_2(void **state)
     snprintf(f->data_dir, sizeof f->data_dir, "--data.dir=%s/other", f->dir);
     assert_int_equal(run(f, FLAGS("--node.id=1", listener)), 2);
     assert_one_line(f->out, address);
+    assert_int_not_equal(access(in_dir(f, "other", other), F_OK), 0);
+    snprintf(listener, sizeof listener, "--http.listen=%s", address); /* bound as early as the others */
+    assert_int_equal(run(f, FLAGS("--node.id=1", "--listeners=client@127.0.0.1:0", listener)), 2);
+    snprintf(listener, sizeof listener, "http.listen = %s: ", address);
+    assert_one_line(f->out, listener);
     assert_int_not_equal(access(in_dir(f, "other", other), F_OK), 0);
     memcpy(f->data_dir, data_dir, sizeof data_dir);
     down(f);
