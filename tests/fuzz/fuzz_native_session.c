@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/fsm/group/group_limits.h"
 #include "proto/base/crc32c.h"
 #include "tests/unit/node/door.h"
 
@@ -134,8 +135,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (w.n < REQUESTS_MAX && size - at >= FRAME_FIXED) {
         at += send_frame(w.c, data + at, size - at, w.n++);
     }
-    /* No verb waits longer than SERVICE_TIMEOUT_MAX_MS, and calls to the metadata group a little more. */
-    if (!door_until(&d, all_answered, &w, SERVICE_TIMEOUT_MAX_MS + 10000)) {
+    /* No verb waits longer than SERVICE_TIMEOUT_MAX_MS, and calls to the metadata group a little more; joins and syncs wait for
+     * other members, which are gone after their sessions at the latest. */
+    if (!door_until(&d, all_answered, &w, GROUP_SESSION_TIMEOUT_MAX_MS + SERVICE_TIMEOUT_MAX_MS + 10000)) {
         abort();
     }
     door_run(&d, 5);
