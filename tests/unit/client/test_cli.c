@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "tests/unit/client/check.h"
-#include "tests/unit/client/server.h"
+#include "tests/unit/client/world_group.h"
 
 #define OUTPUT_MAX 65536
 
@@ -165,12 +165,66 @@ static void benches_tell_numbers(void **state)
     server_stop(&s);
 }
 
+static void groups_are_seen_and_set(void **state)
+{
+    struct world_group group;
+    struct server s;
+    struct run r;
+
+    server_start(&s, 2, 6);
+    world_group_serve(&group, &s);
+    run(&r, &s, "printf 'a:1\\nb:2\\nc:3\\nd:4\\n' | " CAIRN_CLI " produce -t " WORLD_TOPIC " --partition 1");
+    expect(&r, 0, "4 of 4 records acknowledged");
+    run(&r, &s, CAIRN_CLI " group describe billing");
+    expect(&r, 1, "not known");
+    run(&r, &s, CAIRN_CLI " consume -t " WORLD_TOPIC " --group billing -n 3 --format '%o,'");
+    expect(&r, 0, "0,1,2,");
+    run(&r, &s, CAIRN_CLI " group lag billing");
+    expect(&r, 0, "1 record behind");
+    run(&r, &s, CAIRN_CLI " group lag billing --json");
+    expect(&r, 0, "\"lag\": 1");
+    expect(&r, 0, "\"lag_seconds\": 1.0");
+    run(&r, &s, CAIRN_CLI " consume -t " WORLD_TOPIC " --group billing --format '%o,'");
+    expect(&r, 0, "3,");
+    run(&r, &s, CAIRN_CLI " group list");
+    expect(&r, 0, "billing");
+    run(&r, &s, CAIRN_CLI " group describe billing --json");
+    expect(&r, 0, "\"state\": \"Empty\"");
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --topic " WORLD_TOPIC " --to-earliest");
+    expect(&r, 0, "Nothing is changed yet");
+    assert_int_equal(world_group_offset(&group, "billing", 1), 4);
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --topic " WORLD_TOPIC ":1 --shift-by -3 --execute");
+    expect(&r, 0, "Offsets of group billing are set");
+    assert_int_equal(world_group_offset(&group, "billing", 1), 1);
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --all-topics --to-offset 1000 --execute --json");
+    expect(&r, 0, "\"new\": 4");
+    assert_int_equal(world_group_offset(&group, "billing", 1), 4); /* the end */
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --all-topics");
+    expect(&r, 2, "where to?");
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --to-latest");
+    expect(&r, 2, "which topics?");
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --all-topics --to-datetime yesterday");
+    expect(&r, 2, "is not a time like");
+    run(&r, &s, CAIRN_CLI " group reset-offsets billing --topic " WORLD_TOPIC ":7 --to-latest");
+    expect(&r, 2, "\"7\" is not allowed");
+    run(&r, &s, CAIRN_CLI " consume -t " WORLD_TOPIC " --group billing --from 3");
+    expect(&r, 2, "a group begins at what it has committed");
+    run(&r, &s, CAIRN_CLI " group delete billing");
+    expect(&r, 0, "Deleted group billing");
+    run(&r, &s, CAIRN_CLI " group delete billing");
+    expect(&r, 1, "not known");
+    run(&r, &s, CAIRN_CLI " group reset-offsets --help");
+    expect(&r, 0, "--by-duration");
+    server_stop(&s);
+    world_group_close(&group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_and_usage),           cmocka_unit_test(cluster_and_topics),
         cmocka_unit_test(lines_go_in_and_come_out), cmocka_unit_test(unknown_outcomes_end_with_one),
-        cmocka_unit_test(benches_tell_numbers),
+        cmocka_unit_test(benches_tell_numbers),     cmocka_unit_test(groups_are_seen_and_set),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

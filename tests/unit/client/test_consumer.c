@@ -298,8 +298,8 @@ static void unknown_topic_is_told_after_some_patience(void **state)
     world_close(&w);
 }
 
-/* Found by the simulator: greeted while the cluster formed, a client took the zeros for the cluster's id and then refused
- * every node for good. */
+/* Found by the simulator: greeted while the cluster formed, a client took the zeros for the cluster's id and then
+ * refused every node for good. */
 static void a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster(void **state)
 {
     struct consumer_config config;

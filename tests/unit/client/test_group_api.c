@@ -21,13 +21,9 @@ struct fixture {
 
 static void open_all(struct fixture *f, uint32_t partitions, int32_t records)
 {
-    struct timespec now;
-
     server_start(&f->server, partitions, 1);
+    world_group_serve(&f->group, &f->server);
     pthread_mutex_lock(&f->server.mutex);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    f->server.world.now_ns = (uint64_t)now.tv_sec * NS_PER_S;
-    world_group_open(&f->group, &f->server.world);
     for (uint32_t p = 0; p < partitions && records > 0; p++) {
         world_append(&f->server.world, p, records, CODEC_NONE);
     }

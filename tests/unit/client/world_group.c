@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "proto/native/calls.h"
 #include "proto/native/native.pb-c.h"
@@ -494,6 +495,39 @@ static void serve_find(struct world_group *g, struct world_link *link, const str
     world_answer(g->w, link, &f->header, &m.base);
 }
 
+static void serve_lag(struct world_group *g, struct world_link *link, const struct frame *f)
+{
+    Cairn__Native__GroupLagRequest *q =
+        cairn__native__group_lag_request__unpack(NULL, f->header.message_length, f->message);
+    Cairn__Native__GroupLagResponse m = CAIRN__NATIVE__GROUP_LAG_RESPONSE__INIT;
+    Cairn__Native__GroupLag lag = CAIRN__NATIVE__GROUP_LAG__INIT;
+    Cairn__Native__GroupLag *lags = &lag;
+    Cairn__Native__PartitionLag partitions[WORLD_PARTITIONS_MAX];
+    Cairn__Native__PartitionLag *pointers[WORLD_PARTITIONS_MAX];
+
+    lag.group = q->groups[0];
+    lag.error = groups_fsm_find(g->fsm, q->groups[0]) == NULL ? ERR_GROUP_NOT_FOUND : 0;
+    for (uint32_t i = 0; i < g->w->partition_count; i++) {
+        Cairn__Native__PartitionLag *p = &partitions[lag.n_partitions];
+
+        cairn__native__partition_lag__init(p);
+        p->offset = world_group_offset(g, q->groups[0], (int32_t)i);
+        if (p->offset >= 0) {
+            p->topic = (char *)(uintptr_t)WORLD_TOPIC;
+            p->partition = i;
+            p->end_offset = g->w->partitions[i].next_offset;
+            p->lag = p->end_offset - p->offset;
+            p->lag_ms = p->lag * 1000;
+            pointers[lag.n_partitions++] = p;
+        }
+    }
+    lag.partitions = pointers;
+    m.n_groups = 1;
+    m.groups = &lags;
+    world_answer(g->w, link, &f->header, &m.base);
+    cairn__native__group_lag_request__free_unpacked(q, NULL);
+}
+
 static const ProtobufCMessageDescriptor *descriptor(uint16_t call)
 {
     switch (call) {
@@ -527,6 +561,10 @@ static bool serve_more(struct world *w, struct world_link *link, const struct fr
 
     if (f->header.call == CALL_FIND_COORDINATOR) {
         serve_find(g, link, f);
+        return true;
+    }
+    if (f->header.call == CALL_GROUP_LAG) {
+        serve_lag(g, link, f);
         return true;
     }
     if (descriptor(f->header.call) == NULL) {
@@ -605,6 +643,17 @@ void world_group_move(struct world_group *g, uint32_t node)
 {
     depose(g);
     lead(g, node);
+}
+
+void world_group_serve(struct world_group *g, struct server *s)
+{
+    struct timespec now;
+
+    pthread_mutex_lock(&s->mutex);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    s->world.now_ns = (uint64_t)now.tv_sec * NS_PER_S;
+    world_group_open(g, &s->world);
+    pthread_mutex_unlock(&s->mutex);
 }
 
 void world_group_close(struct world_group *g)

@@ -3,7 +3,7 @@
 #define TESTS_CLIENT_WORLD_GROUP_H
 
 #include "node/fsm/group/coordinator.h"
-#include "tests/unit/client/world.h"
+#include "tests/unit/client/server.h"
 
 #define WORLD_GROUP_QUEUE_MAX 1024
 
@@ -26,6 +26,8 @@ struct world_group {
 };
 
 void world_group_open(struct world_group *g, struct world *w);
+/* The same for a server that runs: by the real clock. Closed after the server. */
+void world_group_serve(struct world_group *g, struct server *s);
 void world_group_close(struct world_group *g);
 /* The coordinator dies, @node's takes over from what is committed. */
 void world_group_move(struct world_group *g, uint32_t node);
