@@ -115,6 +115,7 @@ void door_kill(struct door *d, unsigned id)
 void door_defaults(struct door *d)
 {
     memset(d, 0, sizeof *d);
+    d->seed = 7;
     d->shards = 1;
     d->memory_max_bytes = 192u << 20;
     d->cache_bytes = 32u << 20;
@@ -148,7 +149,7 @@ void door_open(struct door *d, unsigned nodes)
     params.log_level = LOG_INFO;
     params.log_write = on_log;
     params.log_data = d;
-    d->world = sim_world_new(7, &params);
+    d->world = sim_world_new(d->seed, &params);
     d->n = nodes;
     list_init(&d->conns);
     for (unsigned i = 0; i < nodes; i++) {

@@ -31,6 +31,7 @@ struct door {
     unsigned closed_lines; /* client_closed in the nodes' logs */
     char closed_line[512]; /* the last one */
     /* set before door_open() */
+    uint64_t seed;
     unsigned shards;
     uint64_t memory_max_bytes;
     uint64_t cache_bytes;
