@@ -8,6 +8,7 @@
 #include "proto/kafka/kafka_header.h"
 
 #define CLIENT_ID "tester"
+#define SEND_LIMIT_MS 2400000 /* what stands before it may wait for others, for a session at most */
 
 static void on_send(struct kafka_session *session, struct service_answer *a)
 {
@@ -66,7 +67,7 @@ void kafka_door_close(struct kafka_door *k)
 {
     struct list *pos;
     kafka_door_hang_up(k);
-    if (!door_until(k->door, is_idle, k, 60000)) {
+    if (!door_until(k->door, is_idle, k, SEND_LIMIT_MS)) {
         abort();
     }
     while ((pos = list_pop_front(&k->answers)) != NULL) {
@@ -101,29 +102,90 @@ static void resume(struct env *env, void *data)
     }
 }
 
-void kafka_door_send(struct kafka_door *k, int16_t key, int16_t version, const void *request)
+/* With room for @size bytes of a message, for which the writer stands at the right place. */
+static struct buf *begin(struct kafka_door *k, int16_t key, int16_t version, size_t size, struct writer *w)
 {
     const struct kafka_api *api = kafka_api_find(key);
-    size_t size = 64 + kafka_size(api->request, version, request);
-    struct delivery d = {.k = k, .frame.buf = buf_new(NULL, size)};
-    struct writer w;
-    int rv;
-    assert(d.frame.buf != NULL);
-    writer_init(&w, d.frame.buf->data, size);
-    writer_i16_be(&w, key);
-    writer_i16_be(&w, version);
-    writer_i32_be(&w, ++k->correlation);
-    writer_i16_be(&w, (int16_t)strlen(CLIENT_ID));
-    writer_bytes(&w, CLIENT_ID, strlen(CLIENT_ID));
-    if (kafka_api_request_header(api, version) == 2) {
-        writer_u8(&w, 0); /* no tagged fields */
+    struct buf *buf = buf_new(NULL, 64 + size);
+    assert(buf != NULL);
+    writer_init(w, buf->data, 64 + size);
+    writer_i16_be(w, key);
+    writer_i16_be(w, version);
+    writer_i32_be(w, ++k->correlation);
+    writer_i16_be(w, (int16_t)strlen(CLIENT_ID));
+    writer_bytes(w, CLIENT_ID, strlen(CLIENT_ID));
+    if (api != NULL && kafka_api_request_header(api, version) == 2) {
+        writer_u8(w, 0); /* no tagged fields */
     }
-    rv = kafka_encode(api->request, &w, version, request);
+    return buf;
+}
+
+static void deliver_frame(struct kafka_door *k, struct buf *buf, size_t size)
+{
+    struct delivery d = {.k = k, .frame = {.data = buf->data, .size = (uint32_t)size, .buf = buf}};
+    (void)sim_node_call(k->door->nodes[k->at - 1].machine, deliver, &d);
+}
+
+void kafka_door_send(struct kafka_door *k, int16_t key, int16_t version, const void *request)
+{
+    const struct kafka_message *message = kafka_api_find(key)->request;
+    struct writer w;
+    struct buf *buf = begin(k, key, version, kafka_size(message, version, request), &w);
+    int rv = kafka_encode(message, &w, version, request);
     assert(rv == 0);
     (void)rv;
-    d.frame.data = d.frame.buf->data;
-    d.frame.size = (uint32_t)w.position;
-    (void)sim_node_call(k->door->nodes[k->at - 1].machine, deliver, &d);
+    deliver_frame(k, buf, w.position);
+}
+
+/* The session holds back a request that has to wait, and takes none meanwhile. */
+static bool may_send(void *data)
+{
+    struct kafka_door *k = data;
+    return k->ended || k->wake || !k->session.is_held;
+}
+
+static bool until_taken(struct kafka_door *k, bool (*holds)(void *data), uint64_t limit_ms)
+{
+    for (;;) {
+        if (!door_until(k->door, holds, k, limit_ms)) {
+            return false;
+        }
+        if (!k->wake || k->ended) {
+            return true;
+        }
+        (void)sim_node_call(k->door->nodes[k->at - 1].machine, resume, k);
+    }
+}
+
+void kafka_door_send_bytes(struct kafka_door *k, int16_t key, int16_t version, const void *message, size_t size)
+{
+    struct writer w;
+    struct buf *buf = begin(k, key, version, size, &w);
+    writer_bytes(&w, message, size);
+    if (!until_taken(k, may_send, SEND_LIMIT_MS)) {
+        abort();
+    }
+    if (k->ended) {
+        buf_release(buf);
+        return;
+    }
+    deliver_frame(k, buf, w.position);
+}
+
+static bool is_settled(void *data)
+{
+    struct kafka_door *k = data;
+    return k->ended || k->wake || (k->session.requests == 0 && !k->session.is_held);
+}
+
+bool kafka_door_settle(struct kafka_door *k, uint64_t limit_ms)
+{
+    struct list *pos;
+    bool settled = until_taken(k, is_settled, limit_ms);
+    while ((pos = list_pop_front(&k->answers)) != NULL) {
+        service_answer_release(list_entry(pos, struct service_answer, link));
+    }
+    return settled;
 }
 
 /* ---- in ------------------------------------------------------------------------------------------------------ */

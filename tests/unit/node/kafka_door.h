@@ -32,6 +32,10 @@ void kafka_door_close(struct kafka_door *k);
 void kafka_door_hang_up(struct kafka_door *k);
 
 void kafka_door_send(struct kafka_door *k, int16_t key, int16_t version, const void *request);
+/* A message of any bytes, whole or not, behind a header that is right. */
+void kafka_door_send_bytes(struct kafka_door *k, int16_t key, int16_t version, const void *message, size_t size);
+/* Drop responses until nothing is under way, or the session has ended. False: not within @limit_ms. */
+bool kafka_door_settle(struct kafka_door *k, uint64_t limit_ms);
 /* The next response, decoded as @key's in @version: good until the next call. False: none within @limit_ms, or the
  * session has ended. Fails the test where it does not decode, leaves bytes over, or answers another request. */
 bool kafka_door_wait(struct kafka_door *k, int16_t key, int16_t version, void *response, uint64_t limit_ms);
