@@ -16,91 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/service/service_group.h"
-#include "tests/unit/node/door.h"
-
-#define GROUP "workers"
-#define MEMBERS 5
-#define PARTITIONS 4
-#define GENERATIONS_MAX 1000
-#define STEP_MS 20
-#define FAULTS_MS 60000 /* then everything is healed */
-#define HEALED_MS 60000 /* and the group must work within this */
-#define SESSION_MS 6000
-#define ANSWER_MS 3000 /* a client waits no longer, or for a join: */
-#define JOIN_MS 25000
-
-enum phase { JOINING, SYNCING, FETCHING, LIVING };
-
-struct swarm;
-struct request;
-struct member {
-    struct swarm *swarm;
-    unsigned number;
-    char id[GROUP_MEMBER_ID_MAX + 1];
-    int32_t generation;
-    enum phase phase;
-    bool leads;
-    bool owns[PARTITIONS];
-    int64_t position[PARTITIONS]; /* next to be committed */
-    char everybody[MEMBERS * 4][GROUP_MEMBER_ID_MAX + 1]; /* the leader's: who is to get something */
-    uint32_t n_everybody;
-    struct request *waiting;
-    uint64_t next_ms;
-    uint64_t asleep_until_ms;
-    uint64_t heartbeat_ms;
-    uint64_t heard_ms; /* begin of its newest request that was answered well as a member; 0: since it (re)joined none */
-};
-
-/* Its memory is the coordinator's until the answer, also when nobody waits for it any more. */
-struct request {
-    struct service_groups *g;
-    struct member *member; /* NULL: its client has given up */
-    struct swarm *swarm;
-    struct list link;
-    unsigned at;
-    bool started;
-    bool done;
-    uint64_t begin_ms;
-    uint64_t deadline_ms;
-    int64_t committed[PARTITIONS]; /* acknowledged before it began */
-    int32_t generation;
-    char id[GROUP_MEMBER_ID_MAX + 1];
-    char instance[16];
-    struct coordinator_protocol protocol;
-    struct coordinator_assignment assignments[MEMBERS * 4];
-    char names[MEMBERS * 4][GROUP_MEMBER_ID_MAX + 1];
-    uint8_t shares[MEMBERS * 4][PARTITIONS];
-    struct coordinator_part parts[PARTITIONS];
-};
-
-struct found {
-    int32_t generation;
-    int64_t offset;
-};
-
-struct swarm {
-    struct door d;
-    struct uuid topic;
-    uint64_t random;
-    uint64_t now_ms;
-    bool healing;
-    struct member members[MEMBERS];
-    struct list requests;
-    /* what is known to all */
-    char owners[GENERATIONS_MAX][PARTITIONS][GROUP_MEMBER_ID_MAX + 1];
-    struct found found[PARTITIONS][GENERATIONS_MAX];
-    unsigned n_found[PARTITIONS];
-    int64_t committed[PARTITIONS];
-    unsigned acked[PARTITIONS];
-    int32_t newest;
-    /* the fault under way */
-    unsigned victim;
-    int fault;
-    uint64_t fault_ms; /* when the next one begins or this one ends */
-    unsigned faults;
-    unsigned zombies;
-};
+#include "tests/unit/node/group_swarm.h"
 
 static uint64_t draw(struct swarm *s, uint64_t n)
 {
@@ -224,7 +140,7 @@ static bool thrown_out(struct member *m, int error)
     return false;
 }
 
-static void answered(struct service_groups *g)
+void group_swarm_answered(struct service_groups *g)
 {
     struct request *r = g->data;
     const struct coordinator_op *op = &g->calls[0].op;
@@ -262,124 +178,6 @@ static void answered(struct service_groups *g)
         }
     } else if (op->verb != COORDINATOR_LEAVE && !thrown_out(m, error) && error != 0) {
         m->next_ms = m->swarm->now_ms + 50;
-    }
-}
-
-/* ---- a member's requests -------------------------------------------------------------------------------------------------- */
-
-static struct request *request_new(struct swarm *s, struct member *m, unsigned at, enum coordinator_verb verb)
-{
-    struct request *r = calloc(1, sizeof *r);
-    assert_non_null(r);
-    r->g = service_groups_new(1);
-    assert_non_null(r->g);
-    r->g->done = answered;
-    r->g->data = r;
-    r->g->calls[0].op.verb = verb;
-    r->member = m;
-    r->swarm = s;
-    r->at = at;
-    memcpy(r->committed, s->committed, sizeof r->committed);
-    r->begin_ms = s->now_ms;
-    r->deadline_ms = s->now_ms + (verb == COORDINATOR_JOIN ? JOIN_MS : ANSWER_MS);
-    list_push_back(&s->requests, &r->link);
-    if (m != NULL) {
-        r->generation = m->generation;
-        snprintf(r->id, sizeof r->id, "%s", m->id);
-        m->waiting = r;
-    }
-    return r;
-}
-
-static void request_free(struct request *r)
-{
-    if (r->member != NULL) {
-        r->member->waiting = NULL;
-    }
-    list_remove(&r->link);
-    service_groups_free(r->g);
-    free(r);
-}
-
-static void ask_join(struct member *m, unsigned at)
-{
-    struct request *r = request_new(m->swarm, m, at, COORDINATOR_JOIN);
-    struct coordinator_join *j = &r->g->calls[0].op.u.join;
-    r->protocol = (struct coordinator_protocol){"any", "sub", 3};
-    if (m->number == 0) { /* a static member */
-        snprintf(r->instance, sizeof r->instance, "instance");
-        j->instance = r->instance;
-    }
-    j->group = GROUP;
-    j->member = r->id;
-    j->client_id = "swarm";
-    j->client_host = "/host";
-    j->protocol_type = "consumer";
-    j->session_timeout_ms = SESSION_MS;
-    j->rebalance_timeout_ms = SESSION_MS;
-    j->protocols = &r->protocol;
-    j->n_protocols = 1;
-    j->id_required = m->number % 2 == 1;
-}
-
-static void ask_sync(struct member *m, unsigned at)
-{
-    struct request *r = request_new(m->swarm, m, at, COORDINATOR_SYNC);
-    struct coordinator_sync *q = &r->g->calls[0].op.u.sync;
-    q->group = GROUP;
-    q->member = r->id;
-    q->generation = m->generation;
-    q->assignments = r->assignments;
-    for (uint32_t i = 0; m->leads && i < m->n_everybody; i++) {
-        for (uint32_t p = i; p < PARTITIONS; p += m->n_everybody) {
-            r->shares[i][p] = 1;
-        }
-        snprintf(r->names[i], sizeof r->names[i], "%s", m->everybody[i]);
-        r->assignments[q->n_assignments++] = (struct coordinator_assignment){r->names[i], r->shares[i], PARTITIONS};
-    }
-}
-
-/* @m NULL: somebody who only looks. */
-static void ask_fetch(struct swarm *s, struct member *m, unsigned at)
-{
-    struct request *r = request_new(s, m, at, COORDINATOR_FETCH);
-    for (int p = 0; p < PARTITIONS; p++) {
-        r->parts[p] = (struct coordinator_part){.topic = s->topic, .partition = p};
-    }
-    r->g->calls[0].op.u.fetch.group = GROUP;
-    r->g->calls[0].op.u.fetch.parts = r->parts;
-    r->g->calls[0].op.u.fetch.n_parts = PARTITIONS;
-}
-
-static void ask_heartbeat(struct member *m, unsigned at)
-{
-    struct request *r = request_new(m->swarm, m, at, COORDINATOR_HEARTBEAT);
-    m->heartbeat_ms = m->swarm->now_ms + 500;
-    r->g->calls[0].op.u.heartbeat.group = GROUP;
-    r->g->calls[0].op.u.heartbeat.member = r->id;
-    r->g->calls[0].op.u.heartbeat.generation = m->generation;
-}
-
-/* @late: as if it had been on its way since the generation before; nobody waits for it any more. */
-static void ask_commit(struct member *m, unsigned at, bool late)
-{
-    struct request *r = request_new(m->swarm, m, at, COORDINATOR_COMMIT);
-    struct coordinator_commit *c = &r->g->calls[0].op.u.commit;
-    if (late) {
-        m->waiting = NULL;
-        r->member = NULL;
-        r->generation--;
-    }
-    c->group = GROUP;
-    c->member = r->id;
-    c->generation = r->generation;
-    c->retention_ms = -1;
-    c->parts = r->parts;
-    for (int p = 0; p < PARTITIONS; p++) {
-        if (m->owns[p]) {
-            r->parts[c->n_parts++] =
-                (struct coordinator_part){.topic = m->swarm->topic, .partition = p, .offset = m->position[p], .leader_epoch = -1};
-        }
     }
 }
 
