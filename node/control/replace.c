@@ -103,13 +103,13 @@ static void begin(struct members_op *op, struct group *g, enum core_change_kind 
     }
 }
 
-/* A voter whose successor, on the same node, is wanted. Its records are gone, so it goes first: with the successor as a
+/* A member whose successor, on the same node, is wanted. Its records are gone, so it goes first: with the successor as a
  * voter beside it a quorum would be three of four, and a disk that fails again would stop the group for good. */
-static const struct core_member *dead_voter(const struct members_op *op, const struct core_config *config)
+static const struct core_member *dead_member(const struct members_op *op, const struct core_config *config)
 {
     for (uint32_t i = 0; i < config->n; i++) {
         const struct core_member *m = &config->members[i];
-        if (m->role != CORE_VOTER || is_wanted(op, m->id) || core_config_voters(config) < 3) {
+        if (is_wanted(op, m->id) || (m->role == CORE_VOTER && core_config_voters(config) < 3)) {
             continue;
         }
         for (uint32_t k = 0; k < op->n; k++) {
@@ -125,7 +125,7 @@ static const struct core_member *dead_voter(const struct members_op *op, const s
 static bool step_members(struct members_op *op, struct group *g)
 {
     const struct core_config *config = group_config(g);
-    const struct core_member *dead = dead_voter(op, config);
+    const struct core_member *dead = dead_member(op, config);
     if (dead != NULL) {
         begin(op, g, CORE_REMOVE, dead->id, group_address_node(dead->address), "member_removed");
         return false;

@@ -108,14 +108,22 @@ static int fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
     return 0;
 }
 
-/* An entry that rotted stops its replica (I6), and the client finds another one. */
-static int read_failed(struct partition *p, int status)
+/* The disk fails a read now and then; a place that stays unreadable is as good as rotten. */
+static bool stays_unreadable(struct partition *p, uint64_t index)
 {
-    if (status == ERR_CORRUPT && p != NULL) {
+    p->unreadable_n = p->unreadable == index ? p->unreadable_n + 1 : 1;
+    p->unreadable = index;
+    return p->unreadable_n >= SHARD_READ_FAILURES_MAX;
+}
+
+/* An entry that rotted stops its replica (I6), and the client finds another one. */
+static int read_failed(struct partition *p, const struct wal_read *read, int status)
+{
+    if (p != NULL && (status == ERR_CORRUPT || (status == ERR_IO && stays_unreadable(p, read->first)))) {
         group_damaged(p->group, "an entry read for a client is corrupt");
         return ERR_NOT_LEADER;
     }
-    return status == ERR_NOT_FOUND ? ERR_LEADER_NOT_READY : status; /* moved away under the read: ask again */
+    return status == ERR_NOT_FOUND || status == ERR_IO ? ERR_LEADER_NOT_READY : status; /* moved away, or not now: ask again */
 }
 
 /* One read less: who waits for its turn goes on. */
@@ -144,7 +152,7 @@ static void fetch_read_done(struct wal_read *read, int status)
         status = fetch_keep(fetch, p == NULL ? 0 : partition_fsm_high_watermark(p->fsm));
         status = p == NULL ? ERR_UNKNOWN_TOPIC : status;
     } else {
-        status = read_failed(p, status);
+        status = read_failed(p, read, status);
     }
     fetch_finish(fetch, status);
 }
@@ -325,7 +333,7 @@ static void list_read_done(struct wal_read *read, int status)
         read->entries = NULL;
         rv = 0; /* records that we cannot open: the batch's first offset stands as the answer */
     } else {
-        rv = read_failed(partition_find(list->op.shard, list->group), rv);
+        rv = read_failed(partition_find(list->op.shard, list->group), read, rv);
     }
     list_finish(list, rv);
 }

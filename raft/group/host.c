@@ -105,6 +105,7 @@ int group_host_open(const struct group_host_params *params, struct group_host **
     list_init(&host->orphans);
     list_init(&host->orphan_ios);
     list_init(&host->io_waiting);
+    list_init(&host->io_failed);
     list_init(&host->io_answered);
     list_init(&host->refused);
     list_init(&host->groups);

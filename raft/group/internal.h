@@ -60,8 +60,9 @@ struct group_io {
     struct group_host *host;
     struct group *group;   /* NULL: gone */
     struct list link;      /* of group.ios or host.orphan_ios */
-    struct list wait_link; /* of host.io_waiting or host.io_answered */
+    struct list wait_link; /* of host.io_waiting, host.io_failed or host.io_answered */
     bool issued;
+    uint8_t tries; /* that failed */
     int status;
     void (*done)(struct group_io *io, int status);
     struct group_peer *peer;
@@ -151,6 +152,7 @@ struct group_host {
     struct list orphans;
     struct list orphan_ios;
     struct list io_waiting;
+    struct list io_failed; /* tried again at the next tick */
     struct list io_answered; /* from memory: delivered in the hook */
     uint32_t reads;
     struct list refused; /* user reads beyond the commit index: answered in the hook */
@@ -191,6 +193,7 @@ struct group_io *io_start(struct group *g, uint64_t first, uint32_t n_max, void 
                           struct group_peer *peer);
 void io_drop(struct group_io *io);
 void io_deliver(struct group_host *host);
+void io_try_again(struct group_host *host);
 void ios_orphan(struct group *g);
 void io_free(struct group_io *io);
 

@@ -51,11 +51,34 @@ static void finish(struct group_io *io, int status)
     host_unref(host);
 }
 
+/* What the disk could not read now it may read in a moment; a place that stays unreadable is as good as rotten. */
+static int judge_failure(struct group_io *io)
+{
+    struct group_host *host = io->host;
+
+    if (io->tries == READ_TRIES_MAX) {
+        return ERR_CORRUPT;
+    }
+    io->tries++;
+    io->issued = false;
+    host->reads--;
+    list_push_back(&host->io_failed, &io->wait_link);
+    issue_waiting(host);
+    host_unref(host);
+    return 0;
+}
+
 static void on_read(struct wal_read *read, int status)
 {
     struct group_io *io = container_of(read, struct group_io, read);
 
     host_now(io->host);
+    if (status == ERR_IO && io->group != NULL) {
+        status = judge_failure(io);
+        if (status == 0) {
+            return;
+        }
+    }
     finish(io, status);
 }
 
@@ -81,6 +104,12 @@ static void issue_waiting(struct group_host *host)
     while (host->reads < READS_MAX && (node = list_pop_front(&host->io_waiting)) != NULL) {
         issue(list_entry(node, struct group_io, wait_link));
     }
+}
+
+void io_try_again(struct group_host *host)
+{
+    list_splice_back(&host->io_waiting, &host->io_failed);
+    issue_waiting(host);
 }
 
 struct group_io *io_start(struct group *g, uint64_t first, uint32_t n_max, void (*done)(struct group_io *io, int status),

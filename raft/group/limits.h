@@ -9,6 +9,7 @@
 #define GROUP_APPLY_BYTES (8u << 20)
 #define READS_MAX 32                /* reads of the shard log under way, a host; each up to READ_BYTES */
 #define READ_BYTES (4u << 20)
+#define READ_TRIES_MAX 20           /* of a read that the disk fails, a tick apart; then the place counts as corrupt */
 #define PEERS_MAX 32                /* replicas that a group remembers where to reach */
 #define PEER_QUEUE_MAX 64           /* messages behind a read for one peer; beyond it dropped, Raft repeats them */
 #define REOPEN_MAX 16               /* times that a group's core is opened anew before the replica is given up */

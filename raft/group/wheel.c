@@ -91,6 +91,7 @@ static void on_tick(struct timer *timer)
     uint64_t first = host->wheel_tick + 1;
     uint64_t last;
 
+    io_try_again(host);
     if (wheel_stalled(host) || host->grace) {
         /* Timers are stale: what peers sent meanwhile waits in the sockets and is heard before they fire. */
         host->grace = false;

@@ -530,6 +530,51 @@ static void a_replica_that_is_gone_is_asked_and_not_fed(void **state)
     scene_free(s);
 }
 
+/* @bad_ns: so long the disk reads nothing, from when the follower has nothing cached and much to apply. */
+static struct mgroup *read_with_a_bad_disk(struct scene *s, uint64_t bad_ns)
+{
+    struct mgroup *mg;
+    struct act a;
+    uint32_t behind;
+
+    s->cache_bytes = 1; /* from the next start on */
+    mg = wait_leader(s, 0);
+    for (uint64_t i = 1; i <= 30; i++) {
+        put(s, mg, i, 500);
+    }
+    behind = mg->member->node == 1 ? 2 : 1;
+    a = (struct act){.mg = &s->members[behind].groups[0]};
+    sim_node_kill(s->machines[behind], SIM_END_KILL);
+    start(s, behind);
+    while (!s->open[behind] || group_core(a.mg->g) == NULL) {
+        assert_true(sim_world_step(s->world));
+    }
+    assert_true(a.mg->n < 30);
+    sim_node_disk_knobs(s->machines[behind])->read_error_ppm = 1000000;
+    sim_world_run_for(s->world, bad_ns);
+    sim_node_disk_knobs(s->machines[behind])->read_error_ppm = 0;
+    return a.mg;
+}
+
+static void a_read_that_the_disk_fails_is_tried_again(void **state)
+{
+    struct scene *s = scene_new(11, 1);
+    struct act a = {.mg = read_with_a_bad_disk(s, 500 * SIM_MS), .value = 31};
+
+    assert_true(a.mg->n < 30);
+    assert_int_equal(a.mg->failed, 0);
+    assert_true(sim_world_run_until_true(s->world, has_everything, &a, LIMIT));
+    scene_free(s);
+}
+
+static void a_place_that_stays_unreadable_counts_as_corrupt(void **state)
+{
+    struct scene *s = scene_new(12, 1);
+
+    assert_int_equal(read_with_a_bad_disk(s, 5 * SIM_S)->failed, ERR_CORRUPT);
+    scene_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +588,8 @@ int main(void)
         cmocka_unit_test(a_rotten_entry_met_at_start_is_not_resumed),
         cmocka_unit_test(replicas_that_are_no_members_do_not_crowd_members_out),
         cmocka_unit_test(a_replica_that_is_gone_is_asked_and_not_fed),
+        cmocka_unit_test(a_read_that_the_disk_fails_is_tried_again),
+        cmocka_unit_test(a_place_that_stays_unreadable_counts_as_corrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
