@@ -18,6 +18,7 @@ static const struct arg create_table[] = {
     {"partitions", 'p', ARG_U32, offsetof(struct create_args, partitions), "N", "partitions (the cluster's default)"},
     {"replication", 'r', ARG_U32, offsetof(struct create_args, replication), "N",
      "replicas of each (the cluster's default)"},
+    {"replicas", 0, ARG_U32, offsetof(struct create_args, replication), "N", "the same"},
     {"config", 'c', ARG_LIST, offsetof(struct create_args, configs), "NAME=VALUE",
      "a setting of the topic; may be repeated"},
     {"if-missing", 0, ARG_FLAG, offsetof(struct create_args, if_missing), NULL, "a topic that exists is no error"},
