@@ -289,7 +289,7 @@ void conn_sweep(struct timer *timer)
     list_for_each_safe(pos, &c->open)
     {
         struct conn *conn = list_entry(pos, struct conn, link);
-        if (conn->frame_ms != 0 && conn->reading && now_ms - conn->last_ms > stall_ms) {
+        if (conn->frame_ms != 0 && conn->reading && !stalled(conn) && now_ms - conn->last_ms > stall_ms) {
             c->stats.timed_out++;
             conn_close(conn, "stands inside a frame without going on");
         } else if (c->params.idle_timeout_ms != 0 && (*conn->requests == 0 || conn->write_busy) &&

@@ -93,6 +93,7 @@ static void send_answered(struct kafka_session *session)
         r->answer = NULL;
         request_free(r);
         session->requests--;
+        session->waiting_bytes -= answer == NULL ? 0 : answer->bytes;
         if (answer != NULL && !session->closed) {
             session->send(session, answer);
         } else if (answer != NULL) {
@@ -128,10 +129,11 @@ static void set_client(struct kafka_session *session, const struct kafka_header 
     }
 }
 
-/* What the client sees of its requests is as if they were carried out one by one, as a Kafka broker does. */
+/* What the client sees of its requests is as if they were carried out one by one, as a Kafka broker does. One that has a lot of
+ * answers waiting behind a slow one is served no further until they have left. */
 static bool must_wait(const struct kafka_session *session, enum kafka_effect effect)
 {
-    return session->changes > 0 || (session->produces > 0 && effect == KAFKA_CHANGES);
+    return session->waiting_bytes > KAFKA_OUT_MAX_BYTES || session->changes > 0 || (session->produces > 0 && effect == KAFKA_CHANGES);
 }
 
 static int begin(struct kafka_session *session, const struct kafka_header *header, const struct cursor *message,
@@ -153,6 +155,27 @@ static int begin(struct kafka_session *session, const struct kafka_header *heade
         session->requests--;
         request_free(r);
     }
+    return rv;
+}
+
+static int begin_copied(struct kafka_session *session, const struct kafka_frame *frame,
+                        int (*handle)(struct kafka_request *r), char *errmsg)
+{
+    struct buf *copy = buf_new(NULL, frame->size);
+    struct kafka_header header;
+    struct cursor c;
+    int rv;
+
+    if (copy == NULL) {
+        snprintf(errmsg, ERRMSG_SIZE, "out of memory for a request");
+        return ERR_NOMEM;
+    }
+    memcpy(copy->data, frame->data, frame->size);
+    cursor_init(&c, copy->data, frame->size);
+    rv = kafka_header_parse(&c, &header);
+    assert(rv == 0); /* of the same bytes */
+    rv = begin(session, &header, &c, copy, handle, errmsg);
+    buf_release(copy);
     return rv;
 }
 
@@ -199,7 +222,10 @@ static int take(struct kafka_session *session, const struct kafka_frame *frame, 
     if (must_wait(session, handler->effect)) {
         return ERR_BUSY;
     }
-    return begin(session, &header, &c, frame->buf, handler->handle, errmsg);
+    if (handler->effect == KAFKA_APPENDS || frame->size > KAFKA_COPY_MAX_BYTES) {
+        return begin(session, &header, &c, frame->buf, handler->handle, errmsg);
+    }
+    return begin_copied(session, frame, handler->handle, errmsg);
 }
 
 int kafka_session_receive(struct kafka_session *session, struct kafka_frame *frame, char *errmsg)
@@ -364,6 +390,7 @@ static void answer(struct kafka_request *r, int16_t version, const void *respons
     }
     if (r->answer != NULL) {
         r->answer->fetch = fetch;
+        session->waiting_bytes += r->answer->bytes;
     } else {
         if (fetch != NULL) {
             service_fetch_free(fetch);

@@ -12,6 +12,8 @@
 #define KAFKA_OUT_MAX_BYTES (16u << 20)      /* answers queued for a client that does not read: beyond it, what it still
                                               * fetches is answered without records */
 #define KAFKA_ANSWER_MAX_BYTES (64u << 20)   /* what the arrays of one response may take in memory */
+#define KAFKA_COPY_MAX_BYTES (16u << 10)     /* a smaller request that does not append is copied, so that one that parks
+                                              * does not pin a receive buffer */
 #define KAFKA_PARTS_MAX 20000u               /* partitions in one request */
 #define KAFKA_TOPICS_MAX 1000                /* topics or resources changed by one request */
 #define KAFKA_AUTO_CREATE_MAX 64             /* topics created by one Metadata request; the others by the next one */
@@ -47,6 +49,7 @@ struct kafka_session {
     bool is_held;            /* @held waits for those before it: no further frame is taken */
     struct kafka_frame held;
     bool bare_tokens;        /* after SaslHandshake 0 */
+    size_t waiting_bytes;    /* of answers that wait for those before them */
     size_t out_bytes;        /* of answers that the socket has not taken; kept by the connection */
     struct list under_way;   /* struct kafka_request, in the order of their frames */
     struct list fetches;     /* struct service_fetch: parked or under way */

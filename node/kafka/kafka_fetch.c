@@ -90,7 +90,7 @@ static void fetched(struct service_fetch *f)
     struct state *s = r->state;
 
     list_remove(&f->link);
-    if (r->session->out_bytes > KAFKA_OUT_MAX_BYTES) {
+    if (r->session->out_bytes + r->session->waiting_bytes > KAFKA_OUT_MAX_BYTES) {
         /* It asked for all this at once and does not take it: it may ask again. */
         for (uint32_t i = 0; i < f->n; i++) {
             partition_fetch_release(&f->parts[i].op);

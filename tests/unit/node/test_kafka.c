@@ -503,6 +503,57 @@ static void answers_leave_in_the_order_of_requests(void **state)
     assert_int_equal(mr.topics_count, 1);
 }
 
+static void send_fetch(uint32_t partition, int32_t max_wait_ms)
+{
+    struct kafka_fetch_request f;
+    struct kafka_fetch_request_topic t;
+    struct kafka_fetch_request_partition p;
+
+    kafka_fetch_request_init(&f);
+    kafka_fetch_request_topic_init(&t);
+    kafka_fetch_request_partition_init(&p);
+    p.partition = (int32_t)partition;
+    p.partition_max_bytes = 64 << 20;
+    t.topic_id = topic;
+    t.partitions = &p;
+    t.partitions_count = 1;
+    f.topics = &t;
+    f.topics_count = 1;
+    f.max_wait_ms = max_wait_ms;
+    f.max_bytes = 64 << 20;
+    f.min_bytes = 1;
+    kafka_door_send(&k, KAFKA_API_FETCH, 17, &f);
+}
+
+/* Who asks for much behind a request that parks gets it in order, and pins no more than the limit meanwhile. */
+static void answers_that_wait_for_a_slow_one_are_limited(void **state)
+{
+    uint8_t *batch = malloc(1 << 20);
+    struct kafka_fetch_response r;
+    unsigned with_records = 0;
+
+    for (int i = 0; i < 6; i++) {
+        size_t length = door_batch(batch, 1 << 20, -1, 0, 0, 1000000, 1000);
+        assert_int_equal(produce(NEWEST, "t", 0, -1, batch, length).error_code, 0);
+    }
+    free(batch);
+    send_fetch(1, 5000); /* of an empty partition: parks */
+    for (int i = 0; i < 8 && !k.session.is_held; i++) {
+        send_fetch(0, 0);
+        door_run(&d, 200);
+    }
+    assert_true(k.session.is_held);
+    assert_true(k.session.waiting_bytes > KAFKA_OUT_MAX_BYTES);
+    assert_true(k.session.waiting_bytes < 2 * KAFKA_OUT_MAX_BYTES);
+    assert_true(list_empty(&k.answers));
+    while (k.session.requests > 0 || k.session.is_held || !list_empty(&k.answers)) {
+        assert_true(kafka_door_wait(&k, KAFKA_API_FETCH, 17, &r, 10000));
+        with_records += r.responses[0].partitions[0].records.length > 5000000;
+    }
+    assert_in_range(with_records, 3, 7);
+    assert_int_equal(k.session.waiting_bytes, 0);
+}
+
 static void create(int16_t version, const char *name, int32_t partitions, int16_t replication, int16_t expected)
 {
     struct kafka_create_topics_request m;
@@ -951,6 +1002,7 @@ int main(void)
         TEST(fetch_says_what_is_wrong),
         TEST(the_first_batch_comes_whatever_the_limits),
         TEST(answers_leave_in_the_order_of_requests),
+        TEST(answers_that_wait_for_a_slow_one_are_limited),
         TEST(what_comes_behind_a_change_sees_it),
         TEST(metadata_knows_and_creates),
         TEST(topics_are_created_grown_and_deleted),
