@@ -12,7 +12,7 @@
 #include "raft/core/core.h"
 
 #define REPLICAS_MAX 16 /* created in one run; ids 1..16 */
-#define TERMS_MAX 4096
+#define TERMS_MAX 16384
 #define GROUP_ID 7
 
 /* ---- random ---- */
