@@ -231,20 +231,31 @@ static void commit_one(const char *group, const char *member, int32_t generation
     freed(r);
 }
 
+static void find_until_found(const char *group)
+{
+    char *groups[] = {TEXT(group)};
+    Cairn__Native__FindCoordinatorRequest m = CAIRN__NATIVE__FIND_COORDINATOR_REQUEST__INIT;
+    bool found = false;
+    m.groups = groups;
+    m.n_groups = 1;
+    for (int tries = 0; tries < 10 && !found; tries++) {
+        Cairn__Native__FindCoordinatorResponse *r =
+            ask(CALL_FIND_COORDINATOR, &m, 0, &cairn__native__find_coordinator_response__descriptor);
+        found = r->coordinators[0]->error == 0;
+        freed(r);
+    }
+    assert_true(found);
+}
+
 static int open_nodes(unsigned n)
 {
-    char *groups[] = {TEXT("g")};
-    Cairn__Native__FindCoordinatorRequest m = CAIRN__NATIVE__FIND_COORDINATOR_REQUEST__INIT;
     int rv;
     door_defaults(&d);
     door_open(&d, n);
     c = door_connect(&d, 1);
     rv = door_create_topic(&d, "t", 4, n, &topic);
     memset(&nowhere, 7, sizeof nowhere);
-    m.groups = groups;
-    m.n_groups = 1;
-    freed(
-        ask(CALL_FIND_COORDINATOR, &m, 0, &cairn__native__find_coordinator_response__descriptor)); /* makes them all */
+    find_until_found("g"); /* makes them all */
     return rv;
 }
 
@@ -618,6 +629,41 @@ static void a_client_may_go_while_it_waits(void **state)
     freed(r);
 }
 
+static bool is_stopped(void *data)
+{
+    return ((struct door_node *)data)->stopped;
+}
+
+/* Whoever waits is answered when the node ends in order, and leaves nothing behind when it is killed. */
+static void the_node_may_end_while_somebody_waits(void **state)
+{
+    for (int kill = 0; kill < 2; kill++) {
+        struct door_conn *waiting = door_connect(&d, 1);
+        struct door_answer *a;
+        struct join j;
+        uint32_t correlation;
+        join_init(&j, "g", "", "instance");
+        correlation = door_send(waiting, CALL_JOIN_GROUP, &j.m.base, NULL, 0);
+        door_run(&d, 100);
+        if (kill) {
+            door_kill(&d, 1);
+            assert_true(door_until_ended(waiting, 1000));
+            return;
+        }
+        door_stop(&d, 1);
+        assert_true(door_until(&d, is_stopped, &d.nodes[0], 20000));
+        a = door_wait(waiting, correlation, 100);
+        assert_true(a == NULL || a->header.status == ERR_NOT_COORDINATOR || a->header.status == ERR_SHUTDOWN);
+        if (a != NULL) {
+            door_answer_free(a);
+        }
+        door_start(&d, 1);
+        assert_int_not_equal(door_leader(&d, &topic, 0), 0);
+        c = door_connect(&d, 1);
+        find_until_found("g");
+    }
+}
+
 static void what_names_no_group_closes_the_connection(void **state)
 {
     static const uint16_t calls[] = {CALL_FIND_COORDINATOR, CALL_DESCRIBE_GROUPS, CALL_DELETE_GROUPS};
@@ -649,6 +695,7 @@ int main(void)
         ONE(offsets_are_deleted),
         ONE(lag_is_told_in_records_and_time),
         ONE(a_client_may_go_while_it_waits),
+        ONE(the_node_may_end_while_somebody_waits),
         ONE(what_names_no_group_closes_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
