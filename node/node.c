@@ -75,6 +75,10 @@ int node_open(const struct node_params *params, struct node **out, char *errmsg)
         goto err;
     }
     conns_params.pool = n->pool;
+    coordinator_config_default(&conns_params.kafka.groups);
+    if (params->control.groups != NULL) {
+        conns_params.kafka.groups = *params->control.groups;
+    }
     snprintf(conns_params.kafka.data_dir, sizeof conns_params.kafka.data_dir, "%s", params->control.data_dir);
     n->conns = conns_new(&conns_params);
     if (n->conns == NULL) {

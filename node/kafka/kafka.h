@@ -5,6 +5,7 @@
 #ifndef CAIRN_NODE_KAFKA_H
 #define CAIRN_NODE_KAFKA_H
 
+#include "node/fsm/group/coordinator.h"
 #include "node/kafka/kafka_reader.h"
 #include "node/service/service_answer.h"
 
@@ -26,6 +27,7 @@ struct kafka_settings {
     uint32_t connections_max;
     uint32_t idle_timeout_ms;
     char data_dir[ENV_PATH_MAX];
+    struct coordinator_config groups;
 };
 
 struct kafka_session {

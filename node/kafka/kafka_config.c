@@ -112,11 +112,8 @@ static void add_defaults(struct builder *l)
         {"auto.leader.rebalance.enable", "true", TOPIC_CONFIG_BOOLEAN},
         {"controlled.shutdown.enable", "true", TOPIC_CONFIG_BOOLEAN},
         {"delete.topic.enable", "true", TOPIC_CONFIG_BOOLEAN},
-        {"group.max.session.timeout.ms", "1800000", TOPIC_CONFIG_INT},
-        {"group.min.session.timeout.ms", "6000", TOPIC_CONFIG_INT},
         {"log.cleaner.enable", "false", TOPIC_CONFIG_BOOLEAN},
         {"log.retention.hours", "168", TOPIC_CONFIG_INT},
-        {"offsets.retention.minutes", "10080", TOPIC_CONFIG_INT},
         {"sasl.enabled.mechanisms", "", TOPIC_CONFIG_LIST},
     };
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
@@ -175,10 +172,19 @@ struct kafka_config *kafka_broker_configs(struct kafka_request *r, uint32_t *n)
     add_number(&l, "default.replication.factor", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER,
                settings->default_replication);
     add_number(&l, "fetch.max.bytes", TOPIC_CONFIG_INT, KAFKA_SOURCE_DEFAULT, SERVICE_FETCH_MAX_BYTES);
+    add_number(&l, "group.initial.rebalance.delay.ms", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER,
+               settings->groups.initial_delay_ms);
+    add_number(&l, "group.max.session.timeout.ms", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER,
+               settings->groups.session_timeout_max_ms);
+    add_number(&l, "group.max.size", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER, settings->groups.members_max);
+    add_number(&l, "group.min.session.timeout.ms", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER,
+               settings->groups.session_timeout_min_ms);
     add_number(&l, "max.connections", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER, settings->connections_max);
     add_number(&l, "node.id", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER, node);
     add_number(&l, "num.partitions", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER, settings->default_partitions);
     add_number(&l, "socket.request.max.bytes", TOPIC_CONFIG_INT, KAFKA_SOURCE_DEFAULT, KAFKA_REQUEST_MAX_BYTES);
+    add_number(&l, "offsets.retention.minutes", TOPIC_CONFIG_INT, KAFKA_SOURCE_STATIC_BROKER,
+               settings->groups.offset_retention_ms / 60000);
     add_endpoints(&l, node);
     add_defaults(&l);
     add_topic_defaults(&l);
