@@ -135,9 +135,21 @@ void net_send(struct world *w, struct replica *r, const struct core_message *m)
     }
 }
 
+/* A leader that was deposed may send what it had; what its successors have put in the place is not its to send. */
+static void check_terms(struct world *w, const struct simmsg *message)
+{
+    for (uint32_t i = 0; message->m.type == CORE_APPEND && i < message->m.append.n; i++) {
+        if (message->entries[i]->term > message->m.term) {
+            violate(w, "a message of term %llu carries entry %llu of term %llu", (unsigned long long)message->m.term,
+                    (unsigned long long)message->entries[i]->index, (unsigned long long)message->entries[i]->term);
+        }
+    }
+}
+
 void net_deliver(struct world *w, struct replica *r, struct simmsg *message)
 {
     int rv;
+    check_terms(w, message);
     replica_clock(w, r);
     rv = core_receive(r->core, &message->m, message->m.type == CORE_APPEND ? message->entries : NULL);
     if (rv == ERR_MALFORMED) {
