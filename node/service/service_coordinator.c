@@ -4,6 +4,7 @@
 #include "node/service/service_internal.h"
 #include "proto/base/crc32c.h"
 
+#define CREATE_AGAIN_MS 500  /* each attempt is a barrier of the metadata group: an entry */
 #define FIND_POLL_MS 10      /* while waiting for a coordinator */
 #define FIND_WAIT_MS 1000    /* for a leader of internal groups that exist: clients ask again, and others wait behind them */
 #define SERVICE_COORDINATORS 16
@@ -65,10 +66,12 @@ static void create_known(struct control_barrier *barrier, int error)
 
 static void create_coordinators(struct service *s)
 {
-    if (s->creating_coordinators || s->ending) {
+    uint64_t now_ms = env_now_ms(s->env);
+    if (s->creating_coordinators || s->ending || now_ms < s->coordinators_again_ms) {
         return;
     }
     s->creating_coordinators = true;
+    s->coordinators_again_ms = now_ms + CREATE_AGAIN_MS;
     s->coordinators_barrier.done = create_known;
     s->coordinators_barrier.timeout_ms = SERVICE_FIND_TIMEOUT_MS;
     control_barrier(s->control, &s->coordinators_barrier);

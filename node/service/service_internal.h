@@ -27,6 +27,7 @@ struct service {
     struct list finding;      /* struct service_find_coordinator: for a leader */
     struct timer find_timer;
     bool creating_coordinators; /* one of the next two is under way */
+    uint64_t coordinators_again_ms;
     struct control_barrier coordinators_barrier;
     struct control_proposal coordinators_proposal;
 };
