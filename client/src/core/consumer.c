@@ -279,6 +279,7 @@ static void partition_renew(struct consumer *c, struct consumer_partition *p)
     }
     p->high_watermark = -1;
     p->log_start = -1;
+    p->committed_offset = -1;
     if (p->position < 0) {
         consumer_seek(c, p, p->position, &wake);
     } else if (c->config.on_out_of_range != POLICY_ERROR) {

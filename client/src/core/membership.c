@@ -172,10 +172,14 @@ static void membership_flush(struct membership *g)
 
     for (size_t i = 0; o != NULL && i < g->event.parts.count; i++) {
         const struct membership_part *part = &g->event.parts.items[i];
-        if (part->offset >= 0 &&
-            membership_parts_add(g->core, &o->parts, part->topic->name, part->partition, part->offset) != 0) {
+        if (part->offset < 0) {
+            continue;
+        }
+        if (membership_parts_add(g->core, &o->parts, part->topic->name, part->partition, part->offset) != 0) {
             break; /* out of memory: what is not committed is read twice */
         }
+        o->parts.items[o->parts.count - 1].of_known = part->of_known;
+        memcpy(o->parts.items[o->parts.count - 1].of, part->of, sizeof part->of);
     }
     if (o != NULL) {
         o->done = membership_offsets_free;
@@ -541,6 +545,10 @@ struct membership_event *membership_take(struct consumer *c, int *err, bool *wak
         }
         p = consumer_find(c, part->topic->name, part->partition);
         p->committed_offset = part->offset;
+        if (part->of_known) { /* that this offset is of: another one that has the name by now is read from its beginning */
+            p->topic_known = true;
+            memcpy(p->topic_id, part->of, sizeof p->topic_id);
+        }
     }
     e->taken = true;
     return e;
@@ -559,6 +567,8 @@ void membership_done(struct consumer *c, bool *wake)
             if (p->done_offset != p->committed_offset) {
                 part->offset = p->done_offset;
             }
+            part->of_known = p->topic_known;
+            memcpy(part->of, p->topic_id, sizeof part->of);
             consumer_unassign(c, p, wake);
         }
     }

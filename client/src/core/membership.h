@@ -16,12 +16,15 @@
 #include "client/src/core/call.h"
 
 struct consumer;
+struct consumer_partition;
 
 /* A partition by the client's metadata of its topic: holds a reference on it. */
 struct membership_part {
     struct meta_topic *topic; /* its name never changes: any thread may read it */
     uint32_t partition;
     int64_t offset;
+    bool of_known; /* the offset is of this topic; else of the one that has the name when it is sent */
+    uint8_t of[16];
     int error;
 };
 
@@ -192,6 +195,8 @@ int membership_processed(struct membership *g, struct membership_offsets **out) 
 
 int membership_parts_add(struct core *core, struct membership_parts *parts, const char *topic, uint32_t partition,
                          int64_t offset) MUST_USE;
+/* The newest of @parts is about the topic that @p reads. */
+void membership_parts_of(struct membership_parts *parts, const struct consumer_partition *p);
 void membership_parts_clear(struct core *core, struct membership_parts *parts);
 bool membership_parts_have(const struct membership_parts *parts, const struct membership_part *part);
 

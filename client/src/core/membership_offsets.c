@@ -31,6 +31,14 @@ int membership_parts_add(struct core *core, struct membership_parts *parts, cons
     return 0;
 }
 
+void membership_parts_of(struct membership_parts *parts, const struct consumer_partition *p)
+{
+    struct membership_part *part = &parts->items[parts->count - 1];
+
+    part->of_known = p->topic_known;
+    memcpy(part->of, p->topic_id, sizeof part->of);
+}
+
 void membership_parts_clear(struct core *core, struct membership_parts *parts)
 {
     for (size_t i = 0; i < parts->count; i++) {
@@ -144,6 +152,7 @@ int membership_processed(struct membership *g, struct membership_offsets **out)
             }
             return rv;
         }
+        membership_parts_of(&o->parts, p);
     }
     *out = o;
     return 0;
@@ -165,6 +174,11 @@ static bool offsets_known(struct membership_offsets *o)
             part->error = topic->error;
         } else if (topic->partition_count == 0 || (topic->error != 0 && topic->error != ERR_LEADER_NOT_READY)) {
             known = false;
+        } else if (!part->of_known) {
+            part->of_known = true;
+            memcpy(part->of, topic->id, sizeof part->of);
+        } else if (memcmp(part->of, topic->id, sizeof part->of) != 0) {
+            part->error = ERR_UNKNOWN_TOPIC; /* deleted, and made again: an offset in the one is none in the other */
         }
     }
     if (!known) {
@@ -180,8 +194,7 @@ static struct membership_part *part_find(struct membership_parts *parts, size_t 
 {
     for (size_t n = 0; n < parts->count; n++) {
         struct membership_part *part = &parts->items[(*next + n) % parts->count];
-        if (part->partition == partition && id->len == sizeof part->topic->id &&
-            memcmp(part->topic->id, id->data, id->len) == 0) {
+        if (part->partition == partition && id->len == sizeof part->of && memcmp(part->of, id->data, id->len) == 0) {
             *next = (size_t)(part - parts->items) + 1;
             return part;
         }
@@ -246,7 +259,7 @@ static void commit_remember(struct membership_offsets *o)
     for (size_t i = 0; i < o->parts.count; i++) {
         const struct membership_part *part = &o->parts.items[i];
         struct consumer_partition *p = consumer_find(c, part->topic->name, part->partition);
-        if (p != NULL && part->error == 0) {
+        if (p != NULL && part->error == 0 && memcmp(p->topic_id, part->of, sizeof part->of) == 0) {
             p->committed_offset = part->offset;
         }
     }
@@ -297,8 +310,8 @@ static bool commit_send(struct membership_offsets *o, uint64_t timeout_ns)
             continue;
         }
         cairn__native__commit_offset__init(item);
-        item->topic_id.data = part->topic->id;
-        item->topic_id.len = sizeof part->topic->id;
+        item->topic_id.data = part->of;
+        item->topic_id.len = sizeof part->of;
         item->partition = part->partition;
         item->offset = part->offset;
         pointers[m.n_offsets++] = item;
@@ -336,8 +349,8 @@ static bool ask_send(struct membership_offsets *o, uint64_t timeout_ns)
             continue;
         }
         cairn__native__group_partition__init(item);
-        item->topic_id.data = part->topic->id;
-        item->topic_id.len = sizeof part->topic->id;
+        item->topic_id.data = part->of;
+        item->topic_id.len = sizeof part->of;
         item->partition = part->partition;
         pointers[m.n_partitions++] = item;
     }

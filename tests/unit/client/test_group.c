@@ -313,6 +313,50 @@ static void one_member_reads_all_and_commits(void **state)
     free(a);
 }
 
+static void commit_ended(struct membership_offsets *o)
+{
+    int *status = o->owner;
+
+    *status = o->status;
+    membership_offsets_free(o);
+}
+
+static bool all_processed(struct all *a)
+{
+    return a->members[0].read == 20;
+}
+
+/* Found by the simulator: the old topic's offset was committed for the new one, whose first records nobody then read. */
+static void an_offset_of_a_deleted_topic_is_not_committed_for_the_next(void **state)
+{
+    struct all *a = malloc(sizeof *a);
+    struct membership_offsets *o = NULL;
+    struct membership *g;
+    int status = -1;
+
+    all_open(a, 1, 7);
+    a->config.group.auto_commit = false;
+    append_all(a, 20);
+    member_start(a, 0, "");
+    assert_true(all_run(a, 10000, all_processed));
+    g = a->members[0].c->group;
+    assert_int_equal(membership_processed(g, &o), 0);
+    assert_non_null(o);
+    assert_int_equal(o->parts.items[0].offset, 20);
+    world_renew_topic(&a->w);
+    meta_refresh(&a->w.core);
+    (void)world_run(&a->w, 500, NULL, NULL);
+    assert_memory_equal(o->parts.items[0].topic->id, a->w.topic_id, sizeof a->w.topic_id);
+    o->done = commit_ended;
+    o->owner = &status;
+    assert_int_equal(membership_offsets_commit(g, o, 1000), 0);
+    (void)world_run(&a->w, 2000, NULL, NULL);
+    assert_int_equal(status, ERR_UNKNOWN_TOPIC);
+    assert_int_equal(world_group_offset(&a->group, GROUP, 0), -1);
+    all_close(a);
+    free(a);
+}
+
 static void who_comes_later_begins_at_the_commit(void **state)
 {
     struct all *a = malloc(sizeof *a);
@@ -691,6 +735,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_member_reads_all_and_commits),
+        cmocka_unit_test(an_offset_of_a_deleted_topic_is_not_committed_for_the_next),
         cmocka_unit_test(who_comes_later_begins_at_the_commit),
         cmocka_unit_test(members_share_by_range),
         cmocka_unit_test(members_share_by_roundrobin),
