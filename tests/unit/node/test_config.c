@@ -510,6 +510,36 @@ static void listeners_can_be_reached_and_do_not_collide(void **state)
                  NULL);
 }
 
+static void kafkas_listeners_are_of_the_same_row(void **state)
+{
+    struct fixture *f = *state;
+    assert_loads(f, FLAGS(NODE, SEEDS), NULL);
+    assert_int_equal(f->config.kafka_listeners.n, 1);
+    assert_string_equal(f->config.kafka_listeners.items[0].name, "kafka");
+    assert_string_equal(f->config.kafka_listeners.items[0].address, "127.0.0.1:9092");
+    assert_true(f->config.auto_create_topics);
+    assert_loads(f, FLAGS(NODE, SEEDS, "--kafka.listeners=none", "--auto.create.topics.enable=false"), NULL);
+    assert_int_equal(f->config.kafka_listeners.n, 0);
+    assert_false(f->config.auto_create_topics);
+    assert_bad(f, "kafka.listeners", "", "or none");
+    assert_bad(f, "listeners", "none", "name@host:port"); /* Cairn's own must be somewhere */
+    assert_loads(f,
+                 FLAGS(NODE, SEEDS, "--kafka.listeners=in@0.0.0.0:9092,out@0.0.0.0:9093",
+                       "--advertised.listeners=in@a:9092,out@b:19093"),
+                 NULL);
+    assert_string_equal(config_listener_advertised(&f->config, "out"), "b:19093");
+    assert_fails(f, FLAGS(NODE, SEEDS, "--kafka.listeners=kafka@0.0.0.0:9092"), NULL,
+                 "kafka.listeners = kafka@0.0.0.0:9092", "advertised.listeners");
+    assert_fails(f, FLAGS(NODE, SEEDS, "--kafka.listeners=client@127.0.0.1:9092"), NULL,
+                 "kafka.listeners = client@127.0.0.1:9092", "another listener has this name");
+    assert_fails(f, FLAGS(NODE, SEEDS, "--kafka.listeners=kafka@127.0.0.1:7400"), NULL,
+                 "kafka.listeners = kafka@127.0.0.1:7400", "client has the same address");
+    assert_fails(f, FLAGS(NODE, SEEDS, "--kafka.listeners=kafka@127.0.0.1:7500"), NULL,
+                 "kafka.listeners = kafka@127.0.0.1:7500", "peer.listen has the same address");
+    assert_fails(f, FLAGS(NODE, SEEDS, "--kafka.listeners=a@h:1,b@h:2,c@h:3,d@h:4,e@h:5,f@h:6,g@h:7,h@h:8"), NULL,
+                 "kafka.listeners = a@h:1", "more than 8");
+}
+
 static void sizes_and_times_fit_together(void **state)
 {
     struct fixture *f = *state;
@@ -692,6 +722,7 @@ int main(void)
         TEST(listeners_have_names_each_once),
         TEST(the_own_seed_leads_to_the_own_peer_listener),
         TEST(listeners_can_be_reached_and_do_not_collide),
+        TEST(kafkas_listeners_are_of_the_same_row),
         TEST(sizes_and_times_fit_together),
         TEST(places_are_tried_and_nothing_is_left_behind),
         TEST(what_is_printed_reads_back_the_same),
