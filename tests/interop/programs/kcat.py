@@ -42,6 +42,7 @@ def produce(bootstrap, topic, codec, first, count, rate):
 def consume(bootstrap, topic, group, count, instance):
     command = ["kcat", "-b", bootstrap, "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=6000",
                "-X", "heartbeat.interval.ms=500", "-X", "auto.commit.interval.ms=500", "-u",
+               "-E",  # else it ends when all of its connections are down for a moment
                "-f", '%p\t%o\t%k\t%h\t%s\n']
     if instance:
         command += ["-X", "group.instance.id=" + instance]
