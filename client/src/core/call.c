@@ -237,7 +237,7 @@ static void call_attempt(struct core_call *c)
     r->owner = c;
     r->patient = !quick;
     c->request = r;
-    c->last = conn;
+    c->last = conn->serial;
     c->attempt_deadline_ns = UINT64_MAX;
     if (quick || c->patient) {
         c->attempt_deadline_ns = core->now_ns + (quick ? CALL_ATTEMPT_TIMEOUT_MS : CALL_PARKED_TIMEOUT_MS) * NS_PER_MS;

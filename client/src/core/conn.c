@@ -20,6 +20,7 @@ int conn_open(struct core *core, const char *address, struct meta_node *node, en
         return ERR_NOMEM;
     }
     conn->core = core;
+    conn->serial = ++core->conn_serial;
     conn->node = node;
     conn->lane = lane;
     conn->state = CONN_CONNECTING;

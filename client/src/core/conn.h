@@ -57,6 +57,7 @@ struct conn {
     struct list awaiting; /* unanswered, in order */
     unsigned awaiting_count;
     uint32_t correlation_next;
+    uint64_t serial;              /* its number: never used again, as its memory may be */
     uint64_t received_ns;         /* last bytes */
     uint64_t connect_deadline_ns; /* while connecting or greeting */
     uint32_t payload_max;         /* bytes that the node takes in one frame */
@@ -96,7 +97,8 @@ void conn_drop(struct conn *conn, int err);
 void conns_tick(struct core *core);
 void conns_flush(struct core *core);
 
-/* A ready connection to any node for a call, or NULL while one is being made. */
-struct conn *conn_any(struct core *core, const struct conn *not_this);
+/* A ready connection to any node for a call, or NULL while one is being made. The one with the serial @not_this only if
+ * there is no better. */
+struct conn *conn_any(struct core *core, uint64_t not_this);
 
 #endif

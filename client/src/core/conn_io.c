@@ -125,7 +125,7 @@ static void conn_bootstrap(struct core *core)
     }
 }
 
-struct conn *conn_any(struct core *core, const struct conn *not_this)
+struct conn *conn_any(struct core *core, uint64_t not_this)
 {
     struct conn *ready = NULL;
     struct conn *poor = NULL;
@@ -137,7 +137,7 @@ struct conn *conn_any(struct core *core, const struct conn *not_this)
         if (conn->state == CONN_CONNECTING || conn->state == CONN_GREETING) {
             making++;
         } else if (conn_ready(conn) && conn->lane == LANE_MAIN) {
-            if (conn == not_this || conn->suspect) {
+            if (conn->serial == not_this || conn->suspect) {
                 poor = poor == NULL || poor->suspect ? conn : poor;
             } else if (rng_below(&core->rng, ++ready_count) == 0) {
                 ready = conn; /* each with the same chance */

@@ -59,6 +59,7 @@ struct core {
     uint64_t timer_ns;    /* what io->timer() was told last */
     uint64_t tick_ns;     /* next look at timeouts */
     struct list conns;
+    uint64_t conn_serial; /* of the newest */
     struct list calls;     /* core_call, in no order */
     struct list producers; /* producer */
     struct list consumers; /* consumer */
