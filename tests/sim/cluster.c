@@ -12,6 +12,7 @@
 #include "tests/sim/cluster_internal.h"
 
 #define SLOW_SYNC_MAX_NS (500 * SIM_MS)
+#define FETCH_MIN_BYTES 3000
 #define CUT_NS (10 * SIM_MS) /* how long a power cut may take, so that it meets each node in the middle of a write */
 #define DRIFT_MAX_PPM 10000 /* far more than any quartz */
 #define STALL_MIN_NS (300 * SIM_MS)
@@ -63,7 +64,7 @@ static void draw_config(struct cluster *c)
     w->records_max = (uint32_t)draw(c, 1, 10);
     w->request_timeout_ms = (uint32_t)draw(c, 300, 3000);
     w->delivery_timeout_ms = draw(c, 0, 2) == 0 ? (uint32_t)draw(c, 1000, 8000) : 0;
-    w->fetch_max_bytes = (uint32_t)draw(c, 100, 200000);
+    w->fetch_max_bytes = FETCH_MIN_BYTES + (uint32_t)sim_rng_skewed(&c->rng, 200000);
 }
 
 /* From a fast machine room to one with a bad switch and old disks. */
@@ -92,9 +93,9 @@ static void draw_world(struct cluster *c, struct sim_params *sim)
 static void draw_lies(struct cluster *c, struct sim_swarm_knobs *k)
 {
     k->lie_mask = 1ull << draw(c, 0, c->n - 1);
-    k->lost_write_mean_ns = draw(c, 0, 1) * draw(c, 500, 10000) * SIM_MS;
-    k->astray_write_mean_ns = draw(c, 0, 1) * draw(c, 500, 10000) * SIM_MS;
-    k->rot_mean_ns = draw(c, 0, 1) * draw(c, 500, 10000) * SIM_MS;
+    k->lost_write_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
+    k->astray_write_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
+    k->rot_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
 }
 
 static bool may(const struct cluster *c, const char *kind)

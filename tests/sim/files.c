@@ -152,7 +152,8 @@ int sim_file_read(struct env_file *file, void *data, size_t size, uint64_t offse
         return fault(loop, ERR_IO);
     }
     if (sim_rng_chance(rng, k->flip_ppm) && size > 0) {
-        sim_inode_flip(&loop->node->disk, file->inode, offset + sim_rng_below(rng, size), (unsigned)sim_rng_next(rng));
+        uint64_t at = offset + sim_rng_below(rng, size);
+        sim_inode_flip(&loop->node->disk, file->inode, at, (unsigned)sim_rng_next(rng));
     }
     *n = sim_disk_read(file->inode, data, size, offset, file->flags & ENV_OPEN_DIRECT);
     return 0;

@@ -102,8 +102,8 @@ void sim_charge(struct sim_loop *loop, uint64_t ns)
 static uint64_t mono_ns(const struct sim_loop *loop, uint64_t world_ns)
 {
     const struct sim_node *node = loop->node;
-    __int128 on_ns = (__int128)world_ns - node->mono_since_ns;
-    return (uint64_t)((__int128)(world_ns + node->mono_offset_ns) + on_ns * node->mono_drift_ppm / 1000000);
+    int64_t on_ns = (int64_t)(world_ns - node->mono_since_ns);
+    return world_ns + node->mono_offset_ns + (uint64_t)(on_ns * node->mono_drift_ppm / 1000000);
 }
 
 /* The world's time at which that clock shows @mono_at. */
@@ -115,7 +115,8 @@ static uint64_t mono_reaches(const struct sim_loop *loop, uint64_t mono_at)
     if (mono_at <= begin) {
         return 0;
     }
-    uint64_t on_ns = (uint64_t)((__int128)(mono_at - begin) * 1000000 / (1000000 + node->mono_drift_ppm));
+    uint64_t rate = (uint64_t)(1000000 + node->mono_drift_ppm);
+    uint64_t on_ns = (mono_at - begin) / rate * 1000000 + (mono_at - begin) % rate * 1000000 / rate;
     while (mono_ns(loop, node->mono_since_ns + on_ns) < mono_at) { /* rounded down */
         on_ns++;
     }

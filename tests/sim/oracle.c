@@ -112,12 +112,20 @@ struct seen_group *oracle_group(struct oracle *o, uint64_t id)
 
 struct seen_replica *oracle_find_replica(struct oracle *o, unsigned node, uint64_t group)
 {
-    struct seen_replica *r;
+    struct seen_replica **near = &o->near[node][group % ORACLE_NEAR]; /* asked for in every turn */
+    struct seen_replica *r = *near;
     struct seen_replica key;
+
+    if (r != NULL && r->key.group == group) {
+        return r;
+    }
     memset(&key, 0, sizeof key);
     key.key.node = node;
     key.key.group = group;
     HASH_FIND(hh, o->replicas, &key.key, sizeof key.key, r);
+    if (r != NULL) {
+        *near = r;
+    }
     return r;
 }
 

@@ -61,6 +61,7 @@ struct seen_hard_state {
     uint64_t vote;
 };
 #define SEEN_HARD_MAX 16
+#define ORACLE_NEAR 64
 
 /* What was durable when the replica was deleted, or its disk was wiped or rotted: its word may still be on the way. */
 struct seen_gone {
@@ -152,6 +153,7 @@ struct oracle {
     struct oracle_counts counts;
     struct seen_group *groups;
     struct seen_replica *replicas;
+    struct seen_replica *near[ORACLE_NODES_MAX][ORACLE_NEAR];
     uint64_t sessions[ORACLE_NODES_MAX];
     bool leaving[ORACLE_NODES_MAX]; /* stopping in order */
     bool wiped[ORACLE_NODES_MAX];

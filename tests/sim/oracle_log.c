@@ -330,10 +330,12 @@ bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint3
     return true;
 }
 
-/* Digests cost as much as the state is large: at a fourth of the indexes, the same ones everywhere. */
+/* Digests cost as much as the state is large: at a fourth of the indexes, less often when there is much, the same ones
+ * everywhere. */
 static bool sampled(uint64_t group, uint64_t index)
 {
-    return ((group * 31 + index) * 0x9e3779b97f4a7c15ull) >> 62 == 0;
+    unsigned shift = index < 128 ? 62 : index < 1024 ? 60 : 58;
+    return ((group * 31 + index) * 0x9e3779b97f4a7c15ull) >> shift == 0;
 }
 
 static void follow_applied(struct oracle *o, struct seen_replica *r, const struct group *g, struct node *node,

@@ -213,6 +213,20 @@ static void parted(struct sim_swarm *s)
     }
 }
 
+/* Two of the nodes, maybe the same one twice. Draws are statements of their own: the order of arguments is the compiler's. */
+struct link {
+    struct sim_node *from;
+    struct sim_node *to;
+};
+
+static struct link draw_link(struct sim_swarm *s)
+{
+    struct link link;
+    link.from = draw_node(s);
+    link.to = draw_node(s);
+    return link;
+}
+
 static void partitions(struct sim_swarm *s)
 {
     const struct sim_swarm_knobs *k = &s->knobs;
@@ -228,7 +242,8 @@ static void partitions(struct sim_swarm *s)
         s->counts.asymmetrics++;
     }
     if (due(s, k->one_way_mean_ns)) {
-        sim_net_block(s->world, draw_node(s), draw_node(s), true);
+        struct link link = draw_link(s);
+        sim_net_block(s->world, link.from, link.to, true);
         parted(s);
         s->counts.one_ways++;
     }
@@ -241,22 +256,26 @@ static void network(struct sim_swarm *s)
 
     partitions(s);
     if (due(s, k->reset_mean_ns)) {
-        sim_net_reset(s->world, draw_node(s), draw_node(s));
+        struct link link = draw_link(s);
+        sim_net_reset(s->world, link.from, link.to);
         s->counts.resets++;
     }
     if (due(s, k->half_open_mean_ns)) {
-        sim_net_half_open(s->world, draw_node(s), draw_node(s), sim_rng_skewed(&s->rng, k->late_max_ns));
+        struct link link = draw_link(s);
+        sim_net_half_open(s->world, link.from, link.to, sim_rng_skewed(&s->rng, k->late_max_ns));
         s->counts.half_opens++;
     }
     if (s->slow_link_until == 0 && due(s, k->slow_link_mean_ns)) {
         uint64_t extra = sim_rng_skewed(&s->rng, k->slow_link_max_ns);
-        sim_net_slow(s->world, draw_node(s), draw_node(s), extra);
+        struct link link = draw_link(s);
+        sim_net_slow(s->world, link.from, link.to, extra);
         s->slow_link_until = now + 1 + sim_rng_below(&s->rng, k->slow_link_max_ns * 100);
         s->counts.slow_links++;
     }
     if (s->slow_link_until == 0 && due(s, k->narrow_link_mean_ns)) {
         uint64_t bytes_per_s = k->narrow_min_bytes_per_s * (1 + sim_rng_skewed(&s->rng, 32));
-        sim_net_narrow(s->world, draw_node(s), draw_node(s), bytes_per_s);
+        struct link link = draw_link(s);
+        sim_net_narrow(s->world, link.from, link.to, bytes_per_s);
         s->slow_link_until = now + 1 + sim_rng_below(&s->rng, k->slow_link_max_ns * 100);
         s->counts.narrow_links++;
     }
@@ -312,7 +331,8 @@ static void machines(struct sim_swarm *s)
         s->counts.slow_disks++;
     }
     if (due(s, k->stall_mean_ns)) {
-        sim_node_stall_disk(draw_node(s), now + 1 + sim_rng_below(&s->rng, k->stall_max_ns));
+        struct sim_node *node = draw_node(s);
+        sim_node_stall_disk(node, now + 1 + sim_rng_below(&s->rng, k->stall_max_ns));
         s->counts.stalls++;
     }
     if (due(s, k->full_disk_mean_ns)) {
