@@ -32,7 +32,8 @@ static const struct kafka_handler *find_handler(int16_t key)
     return NULL;
 }
 
-/* ---- a request's life -------------------------------------------------------------------------------------------------- */
+/* ---- a request's life
+ * -------------------------------------------------------------------------------------------------- */
 
 static struct kafka_request *request_new(struct kafka_session *session, const struct kafka_header *header,
                                          const struct cursor *message, struct buf *buf)
@@ -119,7 +120,8 @@ static void request_answered(struct kafka_request *r)
     }
 }
 
-/* ---- in ---------------------------------------------------------------------------------------------------------------- */
+/* ---- in
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void set_client(struct kafka_session *session, const struct kafka_header *header)
 {
@@ -129,11 +131,12 @@ static void set_client(struct kafka_session *session, const struct kafka_header 
     }
 }
 
-/* What the client sees of its requests is as if they were carried out one by one, as a Kafka broker does. One that has a lot of
- * answers waiting behind a slow one is served no further until they have left. */
+/* What the client sees of its requests is as if they were carried out one by one, as a Kafka broker does. One that has
+ * a lot of answers waiting behind a slow one is served no further until they have left. */
 static bool must_wait(const struct kafka_session *session, enum kafka_effect effect)
 {
-    return session->waiting_bytes > KAFKA_OUT_MAX_BYTES || session->changes > 0 || (session->produces > 0 && effect == KAFKA_CHANGES);
+    return session->waiting_bytes > KAFKA_OUT_MAX_BYTES || session->changes > 0 ||
+           (session->produces > 0 && effect == KAFKA_CHANGES);
 }
 
 static int begin(struct kafka_session *session, const struct kafka_header *header, const struct cursor *message,
@@ -180,8 +183,8 @@ static int begin_copied(struct kafka_session *session, const struct kafka_frame 
 }
 
 /* Kafka's clients understand an answer to an unknown version of ApiVersions alone; to others a broker hangs up. */
-static int refuse(struct kafka_session *session, int rv, const struct kafka_header *header, const struct cursor *message,
-                  struct buf *buf, char *errmsg)
+static int refuse(struct kafka_session *session, int rv, const struct kafka_header *header,
+                  const struct cursor *message, struct buf *buf, char *errmsg)
 {
     if (rv == ERR_VERSION && header->key == KAFKA_API_API_VERSIONS) {
         return begin(session, header, message, buf, kafka_api_versions_unknown, errmsg);
@@ -189,8 +192,8 @@ static int refuse(struct kafka_session *session, int rv, const struct kafka_head
     if (rv == ERR_UNKNOWN_CALL) {
         snprintf(errmsg, ERRMSG_SIZE, "api key %d version %d is not served here", header->key, header->version);
     } else if (rv == ERR_VERSION) {
-        snprintf(errmsg, ERRMSG_SIZE, "%s version %d is not served here: %d to %d are", header->api->name, header->version,
-                 header->api->version_min, header->api->version_max);
+        snprintf(errmsg, ERRMSG_SIZE, "%s version %d is not served here: %d to %d are", header->api->name,
+                 header->version, header->api->version_min, header->api->version_max);
     } else {
         snprintf(errmsg, ERRMSG_SIZE, "malformed request header");
     }
@@ -271,8 +274,7 @@ bool kafka_session_close(struct kafka_session *session)
     session->closed = true;
     drop_held(session);
     session->requests++; /* fetches may end inside the calls */
-    list_for_each_safe(pos, &session->fetches)
-    {
+    list_for_each_safe (pos, &session->fetches) {
         service_fetch_cancel(list_entry(pos, struct service_fetch, link)); /* ends itself alone */
     }
     session->requests--;
@@ -291,7 +293,8 @@ void kafka_session_abandon(struct kafka_session *session)
     }
 }
 
-/* ---- out --------------------------------------------------------------------------------------------------------------- */
+/* ---- out
+ * --------------------------------------------------------------------------------------------------------------- */
 
 struct kafka_bytes kafka_records_of(const struct partition_fetch *op)
 {
@@ -331,8 +334,8 @@ static int weave(struct service_answer *a, size_t head_bytes, const struct kafka
     return 0;
 }
 
-/* Errors: ERR_NOMEM; ERR_VERSION and the like where this version cannot say the response: our bug, and it costs the client
- * its connection. */
+/* Errors: ERR_NOMEM; ERR_VERSION and the like where this version cannot say the response: our bug, and it costs the
+ * client its connection. */
 static int encode(const struct kafka_request *r, int16_t version, const void *response, struct service_fetch *fetch,
                   struct service_answer **out)
 {

@@ -1,5 +1,5 @@
-/* AlterConfigs (all that is not named goes back to its default) and IncrementalAlterConfigs, of topics. What a broker does is
- * decided by its configuration file alone. */
+/* AlterConfigs (all that is not named goes back to its default) and IncrementalAlterConfigs, of topics. What a broker
+ * does is decided by its configuration file alone. */
 #include <string.h>
 
 #include "node/fsm/metadata/topic_config.h"
@@ -47,7 +47,8 @@ static void refuse(struct alteration *a, int16_t code, const char *text)
     }
 }
 
-/* ---- the answer ----------------------------------------------------------------------------------------------------------- */
+/* ---- the answer
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void answer_whole(struct state *s)
 {
@@ -111,7 +112,8 @@ static void altered(struct service_topic *topic)
     release_one(a->state);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------------------ */
+/* ---- values
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static bool list_has(const char *list, const char *word, size_t length)
 {
@@ -152,7 +154,8 @@ static char *list_changed(struct kafka_request *r, const char *list, const char 
 }
 
 /* The value to be set, "" for back to the default; NULL: refused, or no memory. */
-static const char *new_value(struct alteration *a, const struct metadata_topic *t, const char *key, const struct change *c)
+static const char *new_value(struct alteration *a, const struct metadata_topic *t, const char *key,
+                             const struct change *c)
 {
     struct kafka_request *r = a->state->r;
     const struct topic_config_key *k = topic_config_find(key);
@@ -226,7 +229,9 @@ static bool build_settings(struct alteration *a, const struct metadata_topic *t)
     return true;
 }
 
-/* ---- begin --------------------------------------------------------------------------------------------------------------------- */
+/* ---- begin
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 /* False: no memory. */
 static bool prepare(struct alteration *a)
@@ -234,7 +239,8 @@ static bool prepare(struct alteration *a)
     const struct metadata_topic *t = NULL;
 
     if (a->type == KAFKA_RESOURCE_BROKER || a->type == KAFKA_RESOURCE_BROKER_LOGGER) {
-        refuse(a, KAFKA_ERROR_INVALID_REQUEST, "a broker's configuration is not changed at run time: see its cairnd.conf");
+        refuse(a, KAFKA_ERROR_INVALID_REQUEST,
+               "a broker's configuration is not changed at run time: see its cairnd.conf");
     } else if (a->type != KAFKA_RESOURCE_TOPIC) {
         refuse(a, KAFKA_ERROR_INVALID_REQUEST, "resources are topics (2) and brokers (4)");
     } else {

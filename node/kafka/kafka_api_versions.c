@@ -33,9 +33,10 @@ int kafka_api_versions(struct kafka_request *r)
         snprintf(r->session->client, sizeof r->session->client, "%.*s/%.*s/%.*s",
                  m.client_software_name.length > 24 ? 24 : m.client_software_name.length, m.client_software_name.data,
                  m.client_software_version.length > 12 ? 12 : m.client_software_version.length,
-                 m.client_software_version.data, r->header.client_id.length > 24   ? 24
-                                                 : r->header.client_id.length < 0 ? 0
-                                                                                   : r->header.client_id.length,
+                 m.client_software_version.data,
+                 r->header.client_id.length > 24  ? 24
+                 : r->header.client_id.length < 0 ? 0
+                                                  : r->header.client_id.length,
                  r->header.client_id.length > 0 ? r->header.client_id.data : "");
     }
     kafka_api_versions_response_init(&response);

@@ -65,7 +65,8 @@ struct kafka_config *kafka_topic_configs(struct kafka_request *r, const struct m
     return out;
 }
 
-/* ---- a broker ------------------------------------------------------------------------------------------------------------- */
+/* ---- a broker
+ * ------------------------------------------------------------------------------------------------------------- */
 
 struct builder {
     struct kafka_request *r;
@@ -90,8 +91,8 @@ static void add(struct builder *l, const char *name, enum topic_config_type type
                                              .read_only = true};
 }
 
-static void add_number(struct builder *l, const char *name, enum topic_config_type type, enum kafka_config_source source,
-                       long long value)
+static void add_number(struct builder *l, const char *name, enum topic_config_type type,
+                       enum kafka_config_source source, long long value)
 {
     struct kafka_string text = kafka_format(l->r, "%lld", value);
     char *copy = kafka_text(l->r, text);

@@ -1,5 +1,5 @@
-/* Configuration as Kafka's tools know it: of topics, with what is set on them, and of a broker, with what this node does in
- * those terms. */
+/* Configuration as Kafka's tools know it: of topics, with what is set on them, and of a broker, with what this node
+ * does in those terms. */
 #ifndef CAIRN_NODE_KAFKA_CONFIG_H
 #define CAIRN_NODE_KAFKA_CONFIG_H
 

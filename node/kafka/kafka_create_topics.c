@@ -20,14 +20,16 @@ struct state {
     bool failed; /* no memory for an answer */
 };
 
-static void refuse(struct kafka_request *r, struct kafka_create_topics_response_topic *out, int16_t code, const char *text)
+static void refuse(struct kafka_request *r, struct kafka_create_topics_response_topic *out, int16_t code,
+                   const char *text)
 {
     out->error_code = code;
     out->error_message = kafka_format(r, "%s", text);
     out->configs_count = -1;
 }
 
-/* ---- the answer ----------------------------------------------------------------------------------------------------------- */
+/* ---- the answer
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* What was asked for stands over the defaults: with validate_only there is no topic to look at. */
 static const char *asked_value(const struct service_topic *topic, const char *key)
@@ -81,7 +83,8 @@ static void fill(struct creation *c)
         c->out->num_partitions = (int32_t)t->n_partitions;
         c->out->replication_factor = (int16_t)t->replication;
     } else {
-        c->out->num_partitions = (int32_t)(c->topic.partitions != 0 ? c->topic.partitions : settings->default_partitions);
+        c->out->num_partitions =
+            (int32_t)(c->topic.partitions != 0 ? c->topic.partitions : settings->default_partitions);
         c->out->replication_factor =
             (int16_t)(c->topic.replication != 0 ? c->topic.replication : settings->default_replication);
     }
@@ -109,7 +112,8 @@ static void created(struct service_topic *topic)
     release_one(c->r);
 }
 
-/* ---- the request -------------------------------------------------------------------------------------------------------------- */
+/* ---- the request
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static bool named_twice(const struct state *s, int32_t i)
 {

@@ -1,5 +1,5 @@
-/* DeleteRecords: what is before an offset is not served any more. A replicated command of the partition; the bytes go with
- * retention. */
+/* DeleteRecords: what is before an offset is not served any more. A replicated command of the partition; the bytes go
+ * with retention. */
 #include <stdlib.h>
 
 #include "node/kafka/kafka_internal.h"

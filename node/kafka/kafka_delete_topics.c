@@ -47,8 +47,7 @@ static void deleted(struct service_topic *topic)
 static int prepare(struct kafka_request *r, struct state *s, int32_t i)
 {
     struct deletion *d = &s->deletions[i];
-    struct kafka_string name =
-        r->version >= TOPICS_VERSION_MIN ? s->m.topics[i].name : s->m.topic_names[i];
+    struct kafka_string name = r->version >= TOPICS_VERSION_MIN ? s->m.topics[i].name : s->m.topic_names[i];
 
     d->r = r;
     d->out = &s->response.responses[i];

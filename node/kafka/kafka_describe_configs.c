@@ -46,7 +46,8 @@ static bool fill_synonyms(struct kafka_request *r, const struct kafka_config *fr
 }
 
 static bool fill_configs(struct state *s, const struct kafka_describe_configs_request_resource *in,
-                         const struct kafka_config *configs, uint32_t n, struct kafka_describe_configs_response_result *out)
+                         const struct kafka_config *configs, uint32_t n,
+                         struct kafka_describe_configs_response_result *out)
 {
     out->configs = kafka_alloc(s->r, n, sizeof *out->configs);
     if (configs == NULL || out->configs == NULL) {

@@ -1,4 +1,5 @@
-/* DescribeLogDirs: one directory, and in it the replicas of this node. A replica's size is that of its record batches. */
+/* DescribeLogDirs: one directory, and in it the replicas of this node. A replica's size is that of its record batches.
+ */
 #include "node/kafka/kafka_internal.h"
 #include "node/service/service_partition.h"
 #include "proto/kafka/messages/describe_log_dirs.h"
@@ -39,8 +40,8 @@ static bool is_here(struct kafka_request *r, const struct metadata_partition *p)
 }
 
 /* The partitions named, or all; those that have a replica here. */
-static bool add_topic(struct kafka_request *r, struct state *s, const struct metadata_topic *t, const int32_t *partitions,
-                      int32_t n)
+static bool add_topic(struct kafka_request *r, struct state *s, const struct metadata_topic *t,
+                      const int32_t *partitions, int32_t n)
 {
     struct kafka_describe_log_dirs_response_topic *out = &s->result.topics[s->result.topics_count];
 
@@ -69,8 +70,7 @@ static bool add_topic(struct kafka_request *r, struct state *s, const struct met
 
 static bool add_all(struct kafka_request *r, struct state *s)
 {
-    list_for_each(pos, metadata_fsm_topics(service_metadata(r->service)))
-    {
+    list_for_each (pos, metadata_fsm_topics(service_metadata(r->service))) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         if (!add_topic(r, s, t, NULL, (int32_t)t->n_partitions)) {
             return false;
@@ -119,8 +119,8 @@ int kafka_describe_log_dirs(struct kafka_request *r)
     }
     s->describes = service_describes_new((uint32_t)n);
     s->places = kafka_alloc(r, (size_t)n, sizeof(void *));
-    s->result.topics = kafka_alloc(r, all ? metadata_fsm_topic_count(metadata) : (size_t)s->m.topics_count,
-                                   sizeof *s->result.topics);
+    s->result.topics =
+        kafka_alloc(r, all ? metadata_fsm_topic_count(metadata) : (size_t)s->m.topics_count, sizeof *s->result.topics);
     r->cleanup = cleanup;
     if (s->describes == NULL || s->places == NULL || s->result.topics == NULL ||
         !(all ? add_all(r, s) : add_asked(r, s))) {

@@ -71,8 +71,8 @@ static void elected(struct service_elections *e)
     kafka_answer(r, &s->response);
 }
 
-static bool add_topic(struct kafka_request *r, struct state *s, struct kafka_string name, const struct metadata_topic *t,
-                      const int32_t *partitions, int32_t n)
+static bool add_topic(struct kafka_request *r, struct state *s, struct kafka_string name,
+                      const struct metadata_topic *t, const int32_t *partitions, int32_t n)
 {
     struct kafka_elect_leaders_response_topic *out =
         &s->response.replica_election_results[s->response.replica_election_results_count++];
@@ -106,8 +106,7 @@ static bool add_topic(struct kafka_request *r, struct state *s, struct kafka_str
 
 static bool add_all(struct kafka_request *r, struct state *s)
 {
-    list_for_each(pos, metadata_fsm_topics(service_metadata(r->service)))
-    {
+    list_for_each (pos, metadata_fsm_topics(service_metadata(r->service))) {
         const struct metadata_topic *t = list_entry(pos, struct metadata_topic, link);
         struct kafka_string name = kafka_format(r, "%s", t->name);
         if (name.length < 0 || !add_topic(r, s, name, t, NULL, (int32_t)t->n_partitions)) {

@@ -1,5 +1,5 @@
-/* Fetch: no sessions (session id 0 says so, and every request names all its partitions). Records leave from where they are in
- * memory, batch by batch, as their producers sent them. */
+/* Fetch: no sessions (session id 0 says so, and every request names all its partitions). Records leave from where they
+ * are in memory, batch by batch, as their producers sent them. */
 #include <stdlib.h>
 
 #include "node/kafka/kafka_internal.h"
@@ -21,7 +21,8 @@ struct state {
     bool failed; /* a partition has its answer without being asked: there is nothing to wait for */
 };
 
-/* ---- the answer ------------------------------------------------------------------------------------------------------------- */
+/* ---- the answer
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static bool add_endpoint(struct kafka_request *r, struct kafka_fetch_response *response, uint32_t node)
 {
@@ -60,7 +61,8 @@ static bool fill_failure(struct kafka_request *r, struct state *s, const struct 
     return true;
 }
 
-static bool fill_part(struct kafka_request *r, struct state *s, struct service_fetch_part *part, const struct place *place)
+static bool fill_part(struct kafka_request *r, struct state *s, struct service_fetch_part *part,
+                      const struct place *place)
 {
     struct kafka_fetch_response_partition *out = place->out;
     int16_t code = part->op.error == 0 || part->op.error == ERR_NOT_LEADER
@@ -106,7 +108,8 @@ static void fetched(struct service_fetch *f)
     kafka_answer_fetch(r, &s->response, f);
 }
 
-/* ---- the request ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the request
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void begin_part(struct kafka_request *r, struct state *s, const struct metadata_topic *t,
                        const struct kafka_fetch_request_partition *in, struct kafka_fetch_response_partition *out,

@@ -41,7 +41,8 @@ int kafka_init_producer_id(struct kafka_request *r)
     response.producer_epoch = -1;
     if (m.transactional_id.length >= 0) {
         /* Transactions are not served: the requests they need are not advertised either. */
-        response.error_code = m.transactional_id.length == 0 ? KAFKA_ERROR_INVALID_REQUEST : KAFKA_ERROR_UNSUPPORTED_VERSION;
+        response.error_code =
+            m.transactional_id.length == 0 ? KAFKA_ERROR_INVALID_REQUEST : KAFKA_ERROR_UNSUPPORTED_VERSION;
         kafka_answer(r, &response);
         return 0;
     }

@@ -15,22 +15,22 @@ struct kafka_request {
     struct service *service;
     struct list link; /* in the session's */
     struct kafka_header header;
-    int16_t version;          /* header.version */
-    struct cursor message;    /* stands at the message; its bytes stay until the request's end */
-    struct buf *buf;          /* they are in it */
-    struct kafka_arena arena; /* arrays of the decoded message, and the handler's state */
+    int16_t version;                 /* header.version */
+    struct cursor message;           /* stands at the message; its bytes stay until the request's end */
+    struct buf *buf;                 /* they are in it */
+    struct kafka_arena arena;        /* arrays of the decoded message, and the handler's state */
     struct kafka_arena answer_arena; /* kafka_alloc(): arrays of the response */
     const struct kafka_handler *handler;
     /* Frees what the handler's state holds beside the arenas: at the request's end, answered or not. May be NULL. */
     void (*cleanup)(struct kafka_request *r);
-    void *state; /* the handler's */
+    void *state;                   /* the handler's */
     struct service_answer *answer; /* made, and waits for those before it */
     bool answered;
 };
 
-/* What is done for an API. @handle decodes r->message by kafka_<api>_request_decode(&r->message, r->version, &r->arena, ..)
- * and answers exactly once, now or later, by one of the calls below. What it returns is 0, or an error where it has not
- * answered and will not: the connection is closed (ERR_MALFORMED: what does not decode; ERR_NOMEM). */
+/* What is done for an API. @handle decodes r->message by kafka_<api>_request_decode(&r->message, r->version, &r->arena,
+ * ..) and answers exactly once, now or later, by one of the calls below. What it returns is 0, or an error where it has
+ * not answered and will not: the connection is closed (ERR_MALFORMED: what does not decode; ERR_NOMEM). */
 enum kafka_effect {
     KAFKA_READS,   /* begins at once, and others beside it */
     KAFKA_CHANGES, /* what comes behind it on this connection begins when it is answered */
@@ -42,9 +42,11 @@ struct kafka_handler {
     int (*handle)(struct kafka_request *r);
 };
 
-/* Zeroed memory of the request, good until its end. NULL: out of memory or above KAFKA_ANSWER_MAX_BYTES: kafka_drop(). */
+/* Zeroed memory of the request, good until its end. NULL: out of memory or above KAFKA_ANSWER_MAX_BYTES: kafka_drop().
+ */
 void *kafka_alloc(struct kafka_request *r, size_t count, size_t size) MUST_USE;
-/* A copy with a NUL at its end, of the request's memory; "" for null. Bytes that are NUL become 1, which no name allows. */
+/* A copy with a NUL at its end, of the request's memory; "" for null. Bytes that are NUL become 1, which no name
+ * allows. */
 char *kafka_text(struct kafka_request *r, struct kafka_string s) MUST_USE;
 /* A string of the request's memory; null where there is no memory. */
 struct kafka_string kafka_format(struct kafka_request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -64,7 +66,8 @@ void kafka_hang_up(struct kafka_request *r, const char *why);
 void kafka_drop(struct kafka_request *r); /* out of memory */
 
 /* What every front-door file asks. */
-const struct metadata_topic *kafka_find_topic(struct kafka_request *r, struct kafka_string name); /* NULL: not known here */
+const struct metadata_topic *kafka_find_topic(struct kafka_request *r,
+                                              struct kafka_string name); /* NULL: not known here */
 /* Host and port of @node on the session's listener. False: it is not known there. */
 bool kafka_endpoint(struct kafka_request *r, uint32_t node, struct kafka_string *host, int32_t *port);
 /* A node that clients can be sent to: alive, and on this listener. */

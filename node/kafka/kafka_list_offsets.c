@@ -60,7 +60,8 @@ static void listed(struct service_list_offsets *l)
     kafka_answer(r, &s->response);
 }
 
-static void begin_part(struct state *s, const struct metadata_topic *t, const struct kafka_list_offsets_request_partition *in,
+static void begin_part(struct state *s, const struct metadata_topic *t,
+                       const struct kafka_list_offsets_request_partition *in,
                        struct kafka_list_offsets_response_partition *out)
 {
     struct service_list_offsets_part *part;

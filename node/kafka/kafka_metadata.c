@@ -1,5 +1,5 @@
-/* Metadata: who is there, which topics, who leads what. Topics that are asked for by name and not there are created where
- * both sides allow it. */
+/* Metadata: who is there, which topics, who leads what. Topics that are asked for by name and not there are created
+ * where both sides allow it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +27,8 @@ struct state {
     uint32_t pending;
 };
 
-/* ---- the answer ---------------------------------------------------------------------------------------------------------- */
+/* ---- the answer
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool fill_brokers(struct kafka_request *r, struct kafka_metadata_response *response)
 {
@@ -107,8 +108,7 @@ static bool fill_all_topics(struct state *s, struct kafka_metadata_response *res
     if (response->topics == NULL) {
         return false;
     }
-    list_for_each(pos, metadata_fsm_topics(m))
-    {
+    list_for_each (pos, metadata_fsm_topics(m)) {
         struct kafka_metadata_response_topic *out = &response->topics[response->topics_count++];
         kafka_metadata_response_topic_init(out);
         if (!fill_topic(s, list_entry(pos, struct metadata_topic, link), out)) {
@@ -196,7 +196,8 @@ static void answer(struct state *s)
     char cluster_id[UUID_TEXT_SIZE];
 
     kafka_metadata_response_init(&response);
-    if (!fill_brokers(r, &response) || !(wants_all(s) ? fill_all_topics(s, &response) : fill_asked_topics(s, &response))) {
+    if (!fill_brokers(r, &response) ||
+        !(wants_all(s) ? fill_all_topics(s, &response) : fill_asked_topics(s, &response))) {
         kafka_drop(r);
         return;
     }
@@ -208,7 +209,8 @@ static void answer(struct state *s)
     kafka_answer(r, &response);
 }
 
-/* ---- what is not there ----------------------------------------------------------------------------------------------------- */
+/* ---- what is not there
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void release_one(struct state *s)
 {

@@ -1,5 +1,5 @@
-/* OffsetForLeaderEpoch: whether what a reader has read of an older leader still stands (KIP-320). The leader epoch is the Raft
- * term. */
+/* OffsetForLeaderEpoch: whether what a reader has read of an older leader still stands (KIP-320). The leader epoch is
+ * the Raft term. */
 #include <stdlib.h>
 
 #include "node/kafka/kafka_internal.h"

@@ -24,7 +24,8 @@ static void fail(struct state *s, struct kafka_produce_response_partition *out, 
     s->failed = true;
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------------------------- */
+/* ---- the answer
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static int16_t error_of(int error)
 {
@@ -109,7 +110,8 @@ static void produced(struct service_produce *p)
     answer(r);
 }
 
-/* ---- the request ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the request
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* What the protocol's version has to say about a batch; the partition judges the rest. */
 static int16_t check_batch(const struct kafka_request *r, const struct state *s, const struct kafka_bytes *records)

@@ -20,8 +20,8 @@ struct kafka_frame {
     struct buf *buf;
 };
 
-/* alloc, commit, next while true, error: as proto/native/frame.h has it. One thread at a time. Holds at most one frame of the
- * limit and one ordinary buffer. */
+/* alloc, commit, next while true, error: as proto/native/frame.h has it. One thread at a time. Holds at most one frame
+ * of the limit and one ordinary buffer. */
 struct kafka_reader {
     struct buf_pool *pool; /* borrowed; may be NULL */
     uint32_t size_max;

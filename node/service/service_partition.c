@@ -5,7 +5,8 @@
 #include "node/fsm/partition/partition_fsm.h"
 #include "node/service/service_internal.h"
 
-/* ---- where epochs end ------------------------------------------------------------------------------------------------- */
+/* ---- where epochs end
+ * ------------------------------------------------------------------------------------------------- */
 
 struct service_epoch_ends *service_epoch_ends_new(uint32_t parts)
 {
@@ -52,7 +53,8 @@ void service_epoch_ends(struct service *s, struct service_epoch_ends *e)
     epoch_release_one(e);
 }
 
-/* ---- trim ------------------------------------------------------------------------------------------------------------------ */
+/* ---- trim
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 struct service_trims *service_trims_new(uint32_t parts)
 {
@@ -101,7 +103,8 @@ void service_trims(struct service *s, struct service_trims *t)
     trim_release_one(t);
 }
 
-/* ---- describe ---------------------------------------------------------------------------------------------------------------- */
+/* ---- describe
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 struct service_describes *service_describes_new(uint32_t parts)
 {
@@ -153,7 +156,8 @@ void service_describes(struct service *s, struct service_describes *d)
     describe_release_one(d);
 }
 
-/* ---- preferred leaders --------------------------------------------------------------------------------------------------------- */
+/* ---- preferred leaders
+ * --------------------------------------------------------------------------------------------------------- */
 
 #define ELECTION_POLL_MS 50
 
@@ -185,7 +189,8 @@ static bool election_look(struct service_elections_part *part, bool first)
 {
     struct service *s = part->request->service;
     const struct metadata_topic *t = metadata_fsm_topic(service_metadata(s), &part->topic_id);
-    const struct metadata_partition *p = t == NULL || part->partition >= t->n_partitions ? NULL : &t->partitions[part->partition];
+    const struct metadata_partition *p =
+        t == NULL || part->partition >= t->n_partitions ? NULL : &t->partitions[part->partition];
 
     if (p == NULL) {
         part->error = ERR_UNKNOWN_TOPIC;

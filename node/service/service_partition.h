@@ -1,5 +1,5 @@
-/* What administrators and returning readers ask of partitions: where leader epochs end, to forget a partition's beginning, and
- * to hand leadership on. Apart from service.h because few ask.
+/* What administrators and returning readers ask of partitions: where leader epochs end, to forget a partition's
+ * beginning, and to hand leadership on. Apart from service.h because few ask.
  *
  * Hub thread. Callbacks may run inside the call that starts the verb. */
 #ifndef CAIRN_SERVICE_PARTITION_H
@@ -7,7 +7,8 @@
 
 #include "node/service/service.h"
 
-/* Many partitions at a time; each part's result stands in its op. Allocate with the _new(), free() at or after @done. */
+/* Many partitions at a time; each part's result stands in its op. Allocate with the _new(), free() at or after @done.
+ */
 struct service_epoch_ends;
 struct service_epoch_ends_part {
     struct partition_epoch_end op; /* op.asked is set by the caller */
@@ -68,9 +69,9 @@ struct service_describes *service_describes_new(uint32_t parts) MUST_USE;
 void service_describes(struct service *s, struct service_describes *d);
 void service_describes_free(struct service_describes *d); /* NULL is allowed */
 
-/* Leaders back to where they are preferred. Those that lead here hand over at once, the others' nodes do by themselves before
- * long. Part errors: ERR_EXISTS it leads already, ERR_LEADER_NOT_READY the preferred node is not alive, ERR_TIMEOUT not yet,
- * ERR_UNKNOWN_TOPIC. */
+/* Leaders back to where they are preferred. Those that lead here hand over at once, the others' nodes do by themselves
+ * before long. Part errors: ERR_EXISTS it leads already, ERR_LEADER_NOT_READY the preferred node is not alive,
+ * ERR_TIMEOUT not yet, ERR_UNKNOWN_TOPIC. */
 struct service_elections;
 struct service_elections_part {
     struct partition_transfer op;

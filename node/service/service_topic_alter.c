@@ -10,7 +10,7 @@ static const struct metadata_topic *topic_of(struct service_topic *t)
 {
     const struct metadata_fsm *m = service_metadata(t->service);
     const struct metadata_topic *topic = t->name != NULL && t->name[0] != '\0' ? metadata_fsm_topic_named(m, t->name)
-                                                                                : metadata_fsm_topic(m, &t->topic_id);
+                                                                               : metadata_fsm_topic(m, &t->topic_id);
     if (topic == NULL) {
         snprintf(t->text, sizeof t->text, "topic \"%.200s\" does not exist", t->name == NULL ? "" : t->name);
         service_topic_finish(t, ERR_UNKNOWN_TOPIC, NULL);
@@ -20,7 +20,8 @@ static const struct metadata_topic *topic_of(struct service_topic *t)
     return topic;
 }
 
-/* ---- more partitions ---------------------------------------------------------------------------------------------------- */
+/* ---- more partitions
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void partitions_created(struct control_proposal *proposal, int error, const struct metadata_reply *reply)
 {
@@ -73,11 +74,13 @@ void service_create_partitions(struct service *s, struct service_topic *t)
     control_barrier(s->control, &t->barrier);
 }
 
-/* ---- configuration --------------------------------------------------------------------------------------------------------- */
+/* ---- configuration
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void altered(struct control_proposal *proposal, int error, const struct metadata_reply *reply)
 {
-    service_topic_finish(container_of(proposal, struct service_topic, proposal), error, reply == NULL ? NULL : reply->text);
+    service_topic_finish(container_of(proposal, struct service_topic, proposal), error,
+                         reply == NULL ? NULL : reply->text);
 }
 
 static void propose_configs(struct service_topic *t)

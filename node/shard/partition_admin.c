@@ -1,10 +1,11 @@
-/* What is rarely asked of a partition: where leader epochs end, and to forget its beginning. Both of the leader only, after a
- * barrier: a new leader that tells less than the old one makes readers go back. */
+/* What is rarely asked of a partition: where leader epochs end, and to forget its beginning. Both of the leader only,
+ * after a barrier: a new leader that tells less than the old one makes readers go back. */
 #include <stdlib.h>
 
 #include "node/shard/shard_internal.h"
 
-/* ---- where an epoch ends ------------------------------------------------------------------------------------------------ */
+/* ---- where an epoch ends
+ * ------------------------------------------------------------------------------------------------ */
 
 static void epoch_finish(struct partition_epoch_end *e, int error)
 {
@@ -50,7 +51,8 @@ void partition_epoch_end_run(struct shard *shard, struct shard_op *op)
     }
 }
 
-/* ---- trim ------------------------------------------------------------------------------------------------------------------ */
+/* ---- trim
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void trim_finish(struct partition_trim *trim, int error)
 {
@@ -114,7 +116,8 @@ void partition_trim_run(struct shard *shard, struct shard_op *op)
     }
 }
 
-/* ---- describe -------------------------------------------------------------------------------------------------------------- */
+/* ---- describe
+ * -------------------------------------------------------------------------------------------------------------- */
 
 void partition_describe_run(struct shard *shard, struct shard_op *op)
 {

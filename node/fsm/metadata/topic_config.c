@@ -1,5 +1,5 @@
-/* Names and configs of topics: what is allowed. Kafka's own keys, so that its tools find what they set; the README says which
- * of them are acted upon. A value that would be a promise we do not keep is refused. */
+/* Names and configs of topics: what is allowed. Kafka's own keys, so that its tools find what they set; the README says
+ * which of them are acted upon. A value that would be a promise we do not keep is refused. */
 #include "node/fsm/metadata/topic_config.h"
 
 #include <errno.h>
@@ -92,7 +92,8 @@ int metadata_check_topic_name(const char *name, char *text)
 {
     size_t length = strlen(name);
     if (length == 0 || length > METADATA_NAME_MAX) {
-        snprintf(text, ERRMSG_SIZE, "a topic's name has 1 to %d characters, this one has %zu", METADATA_NAME_MAX, length);
+        snprintf(text, ERRMSG_SIZE, "a topic's name has 1 to %d characters, this one has %zu", METADATA_NAME_MAX,
+                 length);
         return ERR_INVALID_TOPIC;
     }
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
