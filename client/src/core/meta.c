@@ -34,6 +34,9 @@ void meta_close(struct core *core)
 
 void meta_refresh(struct core *core)
 {
+    if (core->meta.topics == NULL) {
+        return; /* nobody needs to know: to wake up for it would have no end while a call's node is hard to reach */
+    }
     core->meta.wanted = true;
     if (core->meta.refresh == NULL) { /* else its end starts a turn */
         core_wake_at(core, core->meta.after_ns);

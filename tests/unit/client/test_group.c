@@ -326,7 +326,8 @@ static bool all_processed(struct all *a)
     return a->members[0].read == 20;
 }
 
-/* Found by the simulator: the old topic's offset was committed for the new one, whose first records nobody then read. */
+/* Found by the simulator: the old topic's offset was committed for the new one, whose first records nobody then read.
+ */
 static void an_offset_of_a_deleted_topic_is_not_committed_for_the_next(void **state)
 {
     struct all *a = malloc(sizeof *a);
@@ -527,6 +528,38 @@ static void a_static_member_comes_back_to_its_partitions(void **state)
     assert_int_equal(a->members[1].assigned, changes); /* it noticed nothing */
     all_close(a);
     free(a);
+}
+
+static void answered(struct core_call *call, int status, const struct frame *frame)
+{
+    *(int *)call->owner = status;
+}
+
+static bool has_answer(void *arg)
+{
+    return *(int *)arg != -1;
+}
+
+/* Without a topic of interest there is nothing to refresh: the call's node is waited for, not spun for (world_step
+ * asserts it). */
+static void a_node_that_is_not_to_be_connected_to_yet_is_waited_for(void **state)
+{
+    struct world w;
+    struct meta_node *node;
+    struct core_call *call;
+    int status = -1;
+
+    world_init(&w, 1, 16);
+    node = meta_node_get(&w.core, 3, "node3:7400");
+    assert_non_null(node);
+    node->connect_after_ns[LANE_MAIN] = w.now_ns + 50 * NS_PER_MS;
+    call = call_start(&w.core, CALL_CLUSTER_STATUS, NULL, 0, 2000 * NS_PER_MS, answered, &status);
+    assert_non_null(call);
+    call->target = 3;
+    call->pinned = true;
+    assert_true(world_run(&w, 3000, has_answer, &status));
+    assert_int_equal(status, 0);
+    world_close(&w);
 }
 
 static bool first_failed(struct all *a)
@@ -745,6 +778,7 @@ int main(void)
         cmocka_unit_test(who_does_not_poll_loses_its_partitions_and_comes_back),
         cmocka_unit_test(a_new_coordinator_goes_on_without_a_rebalance),
         cmocka_unit_test(a_static_member_comes_back_to_its_partitions),
+        cmocka_unit_test(a_node_that_is_not_to_be_connected_to_yet_is_waited_for),
         cmocka_unit_test(of_two_with_one_instance_id_the_older_is_fenced),
         cmocka_unit_test(new_partitions_are_noticed),
         cmocka_unit_test(a_topic_that_comes_later_is_noticed),
