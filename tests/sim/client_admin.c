@@ -15,7 +15,7 @@ struct admin {
     struct workload *w;
     struct client_net *net;
     struct client_tick tick;
-    bool asking;
+    unsigned asking; /* requests under way */
     bool deleting;
     unsigned topic; /* that is asked for */
     struct uuid doomed;
@@ -30,7 +30,7 @@ static void on_created(void *data, int status, const struct frame *frame)
     struct uuid id;
     char name[16];
 
-    a->asking = false;
+    a->asking--;
     a->wait_ns = env_now_ns(a->env) + BACKOFF_MS * SIM_MS;
     client_refresh(a->net);
     if (status != 0 || frame->header.status != 0) {
@@ -64,8 +64,14 @@ static void create(struct admin *a, unsigned topic, unsigned node)
     m.replication = a->w->replication;
     m.timeout_ms = a->w->request_timeout_ms;
     a->topic = topic;
-    a->asking = client_request(a->net, node, CALL_CREATE_TOPIC, &m.base, NULL, 0, a->w->request_timeout_ms + 500, on_created,
-                               a) == 0;
+    a->asking += client_request(a->net, node, CALL_CREATE_TOPIC, &m.base, NULL, 0, a->w->request_timeout_ms + 500, on_created,
+                                a) == 0;
+    /* Somebody else has the same idea at the same time: one of the two is made. */
+    node = client_random(a->net, 2) == 0 ? client_any_node(a->net) : 0;
+    if (node != 0) {
+        a->asking += client_request(a->net, node, CALL_CREATE_TOPIC, &m.base, NULL, 0, a->w->request_timeout_ms + 500, on_created,
+                                    a) == 0;
+    }
 }
 
 static void on_deleted(void *data, int status, const struct frame *frame)
@@ -73,7 +79,7 @@ static void on_deleted(void *data, int status, const struct frame *frame)
     struct admin *a = data;
     int error = status != 0 ? status : frame->header.status;
 
-    a->asking = false;
+    a->asking--;
     a->wait_ns = env_now_ns(a->env) + BACKOFF_MS * SIM_MS;
     client_refresh(a->net);
     if (error != 0 && !err_retriable(error) && error != ERR_UNKNOWN_TOPIC) {
@@ -100,8 +106,8 @@ static void delete_topic(struct admin *a, unsigned topic, unsigned node)
     m.name = (char *)(uintptr_t)"";
     m.timeout_ms = a->w->request_timeout_ms;
     a->topic = topic;
-    a->asking = client_request(a->net, node, CALL_DELETE_TOPIC, &m.base, NULL, 0, a->w->request_timeout_ms + 500, on_deleted,
-                               a) == 0;
+    a->asking += client_request(a->net, node, CALL_DELETE_TOPIC, &m.base, NULL, 0, a->w->request_timeout_ms + 500, on_deleted,
+                                a) == 0;
 }
 
 static void admin_tick(void *data)
@@ -110,7 +116,7 @@ static void admin_tick(void *data)
     uint64_t now = env_now_ns(a->env);
     unsigned node;
 
-    if (a->asking || now < a->wait_ns || client_metadata_age_ns(a->net) > 500 * SIM_MS) {
+    if (a->asking > 0 || now < a->wait_ns || client_metadata_age_ns(a->net) > 500 * SIM_MS) {
         client_refresh(a->net);
         return;
     }
@@ -173,13 +179,13 @@ static bool admin_fresh(const void *client)
 static bool admin_idle(const void *client)
 {
     const struct admin *a = client;
-    return !a->asking && !a->deleting;
+    return a->asking == 0 && !a->deleting;
 }
 
 static void admin_describe(const void *client, char *out, size_t size)
 {
     const struct admin *a = client;
-    snprintf(out, size, "admin: asking %d deleting %d topic %u exists %d %d", a->asking, a->deleting, a->topic,
+    snprintf(out, size, "admin: asking %u deleting %d topic %u exists %d %d", a->asking, a->deleting, a->topic,
              client_topic(a->net, 0)->exists, client_topic(a->net, 1)->exists);
 }
 

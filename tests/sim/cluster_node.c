@@ -81,6 +81,7 @@ static void on_refused(void *data, int err, const char *text)
     }
     if (n->wiped && err == ERR_DISK_WIPED) {
         oracle_counts(n->cluster->oracle)->wiped_refused++;
+        env_loop_stop(n->env); /* as cairnd ends then */
         return;
     }
     oracle_violation(n->cluster->oracle, "node %u: refuses to go on: %s: %s", n->i + 1, err_name(err), text);
@@ -170,7 +171,7 @@ static void ended(struct sim_node *machine, enum sim_end how, void *data)
         }
         oracle_counts(o)->fatals++;
     }
-    if (n->cluster->healed && !n->cluster->over) {
+    if (n->cluster->healed && !n->cluster->over && !n->wiped) {
         sim_world_at(n->cluster->world, sim_world_now(n->cluster->world) + 100 * SIM_MS, start_again, n);
     }
     if (n->node == NULL) {

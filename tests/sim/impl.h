@@ -55,6 +55,7 @@ struct sim_loop {
     uint64_t post_due; /* when the newest message arrives: they keep their order */
     uint64_t writer_due; /* when the newest work of the writer is reported: in order, too */
     bool woken;        /* hooks are wanted */
+    struct env_hook marker; /* of the walk through them */
     struct sim_fifo ready;
     struct sim_fifo writer; /* waiting work */
     bool writer_busy;

@@ -189,21 +189,23 @@ struct sim_event *sim_loop_ready(struct sim_loop *loop, void (*deliver)(struct s
     return event;
 }
 
-/* A marker walks the list, so that a hook may remove itself and any other, and add new ones. */
+/* A marker walks the list, so that a hook may remove itself and any other, and add new ones. It is the loop's: who dies in a
+ * hook leaves it in the list, and the hooks beside it are removed later. */
 static void run_hooks(struct sim_loop *loop)
 {
-    struct env_hook marker = {.phase = ENV_PHASE_DECIDE};
+    struct list *marker = &loop->marker.link;
     struct list *hooks = &loop->env.hooks;
 
-    list_push_front(hooks, &marker.link);
-    while (marker.link.next != hooks) {
-        struct list *at = marker.link.next;
-        list_remove(&marker.link);
-        list_push_front(at, &marker.link);
+    loop->marker.phase = ENV_PHASE_DECIDE;
+    list_push_front(hooks, marker);
+    while (marker->next != hooks) {
+        struct list *at = marker->next;
+        list_remove(marker);
+        list_push_front(at, marker);
         struct env_hook *hook = list_entry(at, struct env_hook, link);
         hook->run(hook);
     }
-    list_remove(&marker.link);
+    list_remove(marker);
 }
 
 struct turn {

@@ -93,6 +93,14 @@ bool oracle_group_doomed(const struct oracle *o, uint64_t group)
 void oracle_topic_exists(struct oracle *o, const char *name, const struct uuid *topic, uint32_t partitions)
 {
     struct oracle_topic *t = topic_of(o, topic);
+    struct oracle_topic *other, *next;
+
+    HASH_ITER(hh, o->topics, other, next)
+    {
+        if (other != t && other->exists && !other->doomed && strcmp(other->name, name) == 0) {
+            oracle_violation(o, "topic %s was made twice", name);
+        }
+    }
     snprintf(t->name, sizeof t->name, "%s", name);
     t->partitions = partitions;
     t->exists = true;
