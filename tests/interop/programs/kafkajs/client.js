@@ -139,4 +139,7 @@ const args = Object.fromEntries(process.argv.slice(3).map(s => {
 commands[process.argv[2]](args).catch(e => {
   say({ failed: String(e) })
   process.exitCode = 1
+}).then(() => {
+  // kafkajs may have connected twice to a node that came back; the first of these connections it never closes, and Node waits for it
+  process.stdout.write('', () => process.exit())
 })
