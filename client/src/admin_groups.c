@@ -216,7 +216,7 @@ static struct cairn_group_description *description_build(const Cairn__Native__Gr
 /* A call about one group that names it inside, too, and may answer for it alone: asked again as long as that error may
  * pass. @read gives it. */
 static int group_run(struct admin_call *a, const ProtobufCMessage *m, const char *what,
-                          int (*read)(struct admin_call *a, void *out), void *out, struct cairn_error *error)
+                     int (*read)(struct admin_call *a, void *out), void *out, struct cairn_error *error)
 {
     uint64_t deadline_ns = driver_now_ns() + a->timeout_ms * NS_PER_MS;
     int rv;

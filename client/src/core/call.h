@@ -25,7 +25,7 @@ struct core_call {
     uint64_t attempt_deadline_ns;
     uint64_t retry_ns;
     struct request *request; /* under way */
-    uint64_t last; /* serial of the connection that was asked; 0: none */
+    uint64_t last;           /* serial of the connection that was asked; 0: none */
     int last_error;
     char text[ERRMSG_SIZE]; /* of the last failure */
     uint8_t *message;

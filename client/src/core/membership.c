@@ -545,7 +545,8 @@ struct membership_event *membership_take(struct consumer *c, int *err, bool *wak
         }
         p = consumer_find(c, part->topic->name, part->partition);
         p->committed_offset = part->offset;
-        if (part->of_known) { /* that this offset is of: another one that has the name by now is read from its beginning */
+        if (part->of_known) { /* that this offset is of: another one that has the name by now is read from its beginning
+                               */
             p->topic_known = true;
             memcpy(p->topic_id, part->of, sizeof p->topic_id);
         }

@@ -80,17 +80,17 @@ struct world {
     uint32_t partition_count;
     struct world_faults faults;
     int64_t producer_id_next;
-    bool node_down[WORLD_NODES + 1]; /* refuses connections, kills those it has */
-    bool node_deaf[WORLD_NODES + 1]; /* takes everything, answers nothing */
-    bool node_mute[WORLD_NODES + 1]; /* carries everything out, answers nothing */
+    bool node_down[WORLD_NODES + 1];     /* refuses connections, kills those it has */
+    bool node_deaf[WORLD_NODES + 1];     /* takes everything, answers nothing */
+    bool node_mute[WORLD_NODES + 1];     /* carries everything out, answers nothing */
     bool node_unformed[WORLD_NODES + 1]; /* does not know its cluster's id yet */
     bool topic_missing;
     uint8_t topic_id[16];
-    uint64_t topic_group; /* of partition 0 */
+    uint64_t topic_group;              /* of partition 0 */
     bool node_behind[WORLD_NODES + 1]; /* its metadata is of the topic before the last world_renew_topic() */
     uint64_t latency_ns;
-    uint32_t fetch_wait_ms; /* until there is said to be nothing */
-    uint8_t *payload;       /* room for an answer */
+    uint32_t fetch_wait_ms;  /* until there is said to be nothing */
+    uint8_t *payload;        /* room for an answer */
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
     int force_produce_count; /* how often still */
     uint64_t produce_requests;
