@@ -6,6 +6,7 @@
 
 #include "node/fsm/metadata/metadata_fsm.h"
 #include "node/shard/shard_internal.h"
+#include "proto/base/mutant.h"
 
 /* A replica of an internal group. */
 struct group_runtime {
@@ -196,7 +197,7 @@ static void on_leadership(void *data, bool leading, bool ready, uint64_t term)
         coordinator_step_down(r->coordinator);
     }
     r->leading = leading;
-    r->ready = leading && ready;
+    r->ready = leading && (ready || MUTANT(COORDINATE_BEFORE_BARRIER));
     r->term = term;
     lead(r);
     mark_dirty(r);
@@ -345,7 +346,7 @@ void coordinator_op_run(struct shard *shard, struct shard_op *shard_op)
     if (rv == 0 && op->verb == COORDINATOR_COMMIT) {
         rv = wal_accepts(shard->wal); /* nothing else grows with what clients do */
     }
-    if (rv == 0 && !group_confirmed(r->group)) {
+    if (rv == 0 && !group_confirmed(r->group) && !MUTANT(COORDINATE_BEFORE_BARRIER)) {
         op->barrier.done = confirmed;
         rv = group_barrier(r->group, &op->barrier);
         if (rv == 0) {

@@ -55,6 +55,13 @@
     X(ACCEPT_SEQUENCE_GAP, "a batch is taken though one before it is missing")                                         \
     X(SKIP_DEDUP, "a batch that is known already is taken once more")                                                  \
     X(EPOCH_FENCE_IGNORED, "a batch of an older producer epoch is taken")                                              \
+    /* consumer groups */                                                                                              \
+    X(COMMIT_OF_OLDER_GENERATION, "offsets are committed by members of an earlier generation")                         \
+    X(COMMIT_FROM_STRANGER, "offsets are committed by who was thrown out of the group")                                \
+    X(COMMIT_TOLD_EARLY, "a commit of offsets is answered when it is proposed")                                        \
+    X(COORDINATE_BEFORE_BARRIER, "a new coordinator answers before an entry of its own term is applied")               \
+    X(GENERATION_NOT_RAISED, "a rebalance hands out the generation that was")                                          \
+    X(DEAD_SESSION_KEPT, "a member that is not heard of any more keeps its place")                                     \
     /* node/control: identity */                                                                                       \
     X(BOOTSTRAP_SEED_MISSING, "a cluster is founded with the pledge of one seed missing")                              \
     X(RESUME_AFTER_WIPE, "a node whose disk was wiped takes its old replica ids again")                                \

@@ -45,6 +45,7 @@ extern const struct client_kind client_consumer;
 extern const struct client_kind client_real_producer; /* libcairn's (real_client.h) */
 extern const struct client_kind client_real_consumer;
 extern const struct client_kind client_real_both; /* on one core, as in one application */
+extern const struct client_kind client_real_members; /* of a consumer group */
 extern const struct client_kind client_admin;    /* makes the topics; and deletes one */
 extern const struct client_kind client_pedant;   /* producer epochs and retries, more often than anybody needs them */
 extern const struct client_kind client_prober;   /* asks leaders that were deposed */

@@ -55,6 +55,10 @@ static void draw_config(struct cluster *c)
     f->isolate_mean_ns = c->n > 1 && draw(c, 0, 1) == 0 ? draw(c, 1, 6) * SIM_S : 0;
     f->isolate_max_ns = draw(c, 1000, 5000) * SIM_MS;
 
+    coordinator_config_default(&f->groups); /* a group must be able to live through much in a run */
+    f->groups.session_timeout_min_ms = 500;
+    f->groups.initial_delay_ms = (int32_t)draw(c, 0, 500);
+
     w->n_nodes = c->n;
     w->n_topics = 1 + (unsigned)draw(c, 0, 1);
     w->churn = w->n_topics > 1 && draw(c, 0, 1) == 0 && !f->wipe; /* new topics find no third node any more */
@@ -359,6 +363,7 @@ static void make_machines(struct cluster *c)
 {
     struct cluster_machine *m = cluster_machine_add(c, "c0");
     uint64_t real = draw(c, 0, 3);
+    bool groups = draw(c, 0, 2) == 0;
 
     m->kinds[m->n++] = &client_admin;
     m->kinds[m->n++] = &client_consumer;
@@ -370,10 +375,14 @@ static void make_machines(struct cluster *c)
     m->kinds[m->n++] = &client_prober;
     if (real == 0) {
         m->kinds[m->n++] = &client_real_both;
-        return;
+    } else {
+        m->kinds[m->n++] = real != 1 ? &client_real_producer : &client_producer_idempotent;
+        m->kinds[m->n++] = real != 2 ? &client_real_consumer : &client_consumer;
     }
-    m->kinds[m->n++] = real != 1 ? &client_real_producer : &client_producer_idempotent;
-    m->kinds[m->n++] = real != 2 ? &client_real_consumer : &client_consumer;
+    for (unsigned i = 0; groups && i < 2; i++) {
+        m = cluster_machine_add(c, i == 0 ? "g0" : "g1");
+        m->kinds[m->n++] = &client_real_members;
+    }
 }
 
 static void safety(struct cluster *c)

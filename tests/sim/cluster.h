@@ -6,7 +6,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/swarm.h"
 
-#define CLUSTER_MACHINES_MAX 6 /* of clients */
+#define CLUSTER_MACHINES_MAX 8 /* of clients */
 #define CLUSTER_KINDS_MAX 4    /* on one machine */
 
 /* Kinds of faults beside those of the swarm (SIM_SWARM_KINDS):

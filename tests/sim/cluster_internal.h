@@ -2,6 +2,7 @@
 #ifndef CAIRN_SIM_CLUSTER_INTERNAL_H
 #define CAIRN_SIM_CLUSTER_INTERNAL_H
 
+#include "node/fsm/group/coordinator.h"
 #include "node/node.h"
 #include "tests/sim/cluster.h"
 
@@ -50,6 +51,7 @@ struct cluster_config {
     bool stalls; /* a node cut off from its peers may have a disk that stalls for seconds */
     bool wipe; /* one node loses its disk */
     bool lies; /* one node's disk lies */
+    struct coordinator_config groups;
     uint64_t stop_mean_ns;    /* orderly stops; 0: none */
     uint64_t transfer_mean_ns; /* of leadership; 0: only what control asks for */
     uint64_t isolate_mean_ns; /* a node loses its peers, but not its clients; 0: never */

@@ -46,6 +46,7 @@ static void fill_params(const struct cluster_node *n, struct env *env, char *pee
         .heartbeat_ms = c->config.heartbeat_ms,
         .default_partitions = 2,
         .default_replication = c->n < 3 ? c->n : 3,
+        .groups = &c->config.groups,
     };
     for (unsigned i = 0; i < c->config.seeds; i++) {
         p->control.seeds[i].node = i + 1;

@@ -76,7 +76,17 @@
     X(real_closes)      /* producers closed with records under way */                                                  \
     X(real_reads)       /* chunks */                                                                                   \
     X(real_seeks)                                                                                                      \
-    X(real_resets)      /* readers that an offset out of range sent elsewhere */
+    X(real_resets)      /* readers that an offset out of range sent elsewhere */                                        \
+    X(group_members)    /* lives of members of consumer groups */                                                      \
+    X(group_assigned)   /* times that one was given partitions, or none, in a new generation */                        \
+    X(group_revoked)                                                                                                   \
+    X(group_lost)       /* ... had been shut out */                                                                    \
+    X(group_frozen)     /* processes stopped for a while */                                                            \
+    X(group_vanished)   /* for good, without a word */                                                                 \
+    X(group_leaves)                                                                                                    \
+    X(group_commits)                                                                                                   \
+    X(group_commits_refused) /* or not answered */                                                                     \
+    X(group_processed)  /* records */
 
 struct oracle_counts {
 #define X(name) uint64_t name;

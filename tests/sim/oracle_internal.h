@@ -166,6 +166,7 @@ struct oracle {
     struct oracle_stream **streams;
     uint32_t n_streams;
     struct oracle_real *real; /* what was sent by the real client; NULL: nothing */
+    struct oracle_groups *consumer_groups; /* NULL: none (real_client_group.c) */
 };
 
 struct seen_group *oracle_group(struct oracle *o, uint64_t id);

@@ -10,6 +10,7 @@
 
 #include "node/fsm/metadata/metadata_fsm.h"
 #include "proto/record/record_iter.h"
+#include "tests/sim/real_client_group.h"
 
 #define NO_STREAM UINT32_MAX
 
@@ -154,6 +155,7 @@ void oracle_records_free(struct oracle *o)
     }
     free(o->streams);
     oracle_real_free(o);
+    group_ledgers_free(o);
 }
 
 /* ---- streams --------------------------------------------------------------------------------------------------------- */

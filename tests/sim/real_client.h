@@ -18,6 +18,8 @@ struct real_driver {
     uint64_t deadline_ns; /* what the core asked for */
     uint64_t armed_ns;    /* what the timer is set to; UINT64_MAX: nothing */
     bool dead;            /* the machine is: touch nothing of the environment */
+    unsigned drops;       /* connections that ended */
+    uint64_t frozen_ns;   /* until then the process is stopped: the core takes no turn */
     struct list links;    /* connections */
     void (*after_turn)(struct real_driver *d);
 };

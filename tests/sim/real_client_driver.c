@@ -35,6 +35,7 @@ static void link_free(struct real_link *l)
 static void link_gone(struct real_link *l)
 {
     if (l->conn != NULL) {
+        l->driver->drops++;
         core_conn_down(l->conn, env_now_ns(l->driver->env), l->err != 0 ? l->err : ERR_CLOSED, NULL);
         l->conn = NULL;
     }
@@ -201,6 +202,9 @@ static void driver_turn(struct env_hook *hook)
     struct real_driver *d = container_of(hook, struct real_driver, hook);
     uint64_t now_ns = env_now_ns(d->env);
 
+    if (now_ns < d->frozen_ns) {
+        return; /* its owner's tick brings the next turn */
+    }
     list_for_each_safe(pos, &d->links)
     {
         struct real_link *l = list_entry(pos, struct real_link, link);

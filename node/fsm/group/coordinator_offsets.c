@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/fsm/group/coordinator_internal.h"
+#include "proto/base/mutant.h"
 
 static char *unconst(const char *text)
 {
@@ -33,9 +34,9 @@ static int check_commit(struct coordinator *c, struct live_group *g, const struc
     }
     rv = group_check_member(g, r->member, r->instance, &m);
     if (rv != 0) {
-        return rv;
+        return MUTANT(COMMIT_FROM_STRANGER) ? 0 : rv;
     }
-    if (r->generation != g->generation || m->fresh) {
+    if ((r->generation != g->generation || m->fresh) && !MUTANT(COMMIT_OF_OLDER_GENERATION)) {
         return ERR_ILLEGAL_GENERATION;
     }
     group_touch(c, m);
@@ -62,6 +63,15 @@ static int check_parts(struct coordinator_commit *r, uint32_t *n)
         }
     }
     return bytes > GROUP_COMMIT_BYTES_MAX ? ERR_TOO_BIG : 0;
+}
+
+/* Nobody waits for these: with no ticket, their completion finds nothing. */
+static void propose_quietly(struct coordinator *c, Cairn__Command__GroupCommand *command)
+{
+    struct entry *entry = group_command_entry(command);
+    if (entry != NULL && c->ops.propose(c->data, entry, ++c->token) != 0) {
+        entry_release(entry);
+    }
 }
 
 static int propose_commit(struct coordinator *c, struct coordinator_commit *r, bool simple, uint32_t n)
@@ -97,6 +107,11 @@ static int propose_commit(struct coordinator *c, struct coordinator_commit *r, b
     commit.offsets = pointers;
     command.kind_case = CAIRN__COMMAND__GROUP_COMMAND__KIND_COMMIT;
     command.commit = &commit;
+    if (MUTANT(COMMIT_TOLD_EARLY)) {
+        propose_quietly(c, &command);
+        rv = 0;
+        goto out;
+    }
     rv = coordinator_propose(c, &command, NULL, &r->request);
 out:
     free(offsets);
@@ -123,7 +138,7 @@ void coordinator_commit(struct coordinator *c, uint64_t now_ms, struct coordinat
     if (rv == 0 && n > 0) {
         rv = propose_commit(c, r, simple, n);
     }
-    if (rv != 0 || n == 0) {
+    if (rv != 0 || n == 0 || MUTANT(COMMIT_TOLD_EARLY)) {
         coordinator_answer(c, g, &r->request, rv);
     }
     coordinator_end(c, g);
@@ -145,7 +160,7 @@ void coordinator_fetch(struct coordinator *c, uint64_t now_ms, struct coordinato
     if (!coordinator_begin(c, now_ms, &f->request, COORDINATOR_FETCH)) {
         return;
     }
-    if (f->unchecked) {
+    if (f->unchecked || MUTANT(COORDINATE_BEFORE_BARRIER)) {
         coordinator_fetch_confirmed(c, f);
         coordinator_end(c, NULL);
         return;
@@ -264,15 +279,6 @@ void coordinator_forget(struct coordinator *c, uint64_t now_ms, struct coordinat
         coordinator_answer(c, g, &r->request, rv);
     }
     coordinator_end(c, g);
-}
-
-/* Nobody waits for these: with no ticket, their completion finds nothing. */
-static void propose_quietly(struct coordinator *c, Cairn__Command__GroupCommand *command)
-{
-    struct entry *entry = group_command_entry(command);
-    if (entry != NULL && c->ops.propose(c->data, entry, ++c->token) != 0) {
-        entry_release(entry);
-    }
 }
 
 void coordinator_expire(struct coordinator *c)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/fsm/group/coordinator_internal.h"
+#include "proto/base/mutant.h"
 
 static uint64_t rebalance_timeout(const struct live_group *g)
 {
@@ -102,7 +103,7 @@ static void next_generation(struct coordinator *c, struct live_group *g)
     assert(protocol != NULL); /* no join is let in without one in common */
     assert(g->generation < INT32_MAX);
     group_set_blob(&g->protocol, protocol);
-    g->generation++;
+    g->generation += MUTANT(GENERATION_NOT_RAISED) ? 0 : 1;
     g->state = COORDINATOR_COMPLETING;
     g->assigned = false;
     c->stats.rebalances++;
@@ -237,7 +238,7 @@ void group_rebalance_due(struct coordinator *c, struct live_group *g)
 void group_session_due(struct coordinator *c, struct live_member *m)
 {
     struct live_group *g = m->group;
-    if (m->sync != NULL || (m->join != NULL && !m->fresh)) {
+    if (m->sync != NULL || (m->join != NULL && !m->fresh) || MUTANT(DEAD_SESSION_KEPT)) {
         group_touch(c, m); /* it waits for us */
         return;
     }

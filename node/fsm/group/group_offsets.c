@@ -4,6 +4,7 @@
 
 #include "node/fsm/group/group_state.h"
 #include "proto/base/crc32c.h"
+#include "proto/base/mutant.h"
 
 static struct offset_item *find_offset(const struct saved_item *item, const struct uuid *topic, int32_t partition)
 {
@@ -48,10 +49,10 @@ static int fence(const struct saved_item *item, const Cairn__Command__GroupCommi
     }
     for (uint32_t i = 0; i < g->n_members; i++) {
         if (group_blob_is(g->members[i].id, c->member)) {
-            return c->generation == g->generation ? 0 : ERR_ILLEGAL_GENERATION;
+            return c->generation == g->generation || MUTANT(COMMIT_OF_OLDER_GENERATION) ? 0 : ERR_ILLEGAL_GENERATION;
         }
     }
-    return ERR_UNKNOWN_MEMBER;
+    return MUTANT(COMMIT_FROM_STRANGER) ? 0 : ERR_UNKNOWN_MEMBER;
 }
 
 static int commit_one(struct groups_fsm *f, struct saved_item *item, const Cairn__Command__GroupOffset *c,
