@@ -107,7 +107,8 @@ void peers_free(struct group *g)
     }
 }
 
-static void emit(struct group *g, struct group_peer *peer, const struct core_message *m, struct entry *const *entries,
+/* False: it was not taken, so what follows on it need not leave. */
+static bool emit(struct group *g, struct group_peer *peer, const struct core_message *m, struct entry *const *entries,
                  size_t n)
 {
     struct group_host *host = g->host;
@@ -121,7 +122,7 @@ static void emit(struct group *g, struct group_peer *peer, const struct core_mes
     }
     if (rv != 0) {
         host->stats.sends_dropped++;
-        return;
+        return false;
     }
     host->stats.messages_out++;
     if (n > 0) {
@@ -129,25 +130,28 @@ static void emit(struct group *g, struct group_peer *peer, const struct core_mes
         peer->progress_ms = host->now_ms;
         peer->asked_ms = peer->asked_ms != 0 ? peer->asked_ms : host->now_ms;
     }
+    return true;
 }
 
-/* Send the first @n entries of @m, which becomes the rest. False: that was all. */
+/* Send the first @n entries of @m, which becomes the rest. False: that was all, or was not taken: the rest is of no use then. */
 static bool emit_part(struct group *g, struct group_peer *peer, struct core_message *m, struct entry *const *entries,
                       uint32_t n)
 {
     struct core_message rest;
 
     if (n == m->append.n) {
-        emit(g, peer, m, entries, n);
+        (void)emit(g, peer, m, entries, n);
         return false;
     }
     core_append_split(m, n, &rest);
-    emit(g, peer, m, entries, n);
+    if (!emit(g, peer, m, entries, n)) {
+        return false;
+    }
     *m = rest;
     return true;
 }
 
-enum resolved { SENT, REPLACED, NOT_CACHED };
+enum resolved { SENT /* or not taken */, REPLACED, NOT_CACHED };
 
 /* Send as much of @m as memory has; on NOT_CACHED @m is what remains. */
 static enum resolved send_cached(struct group *g, struct group_peer *peer, struct core_message *m)
@@ -167,7 +171,9 @@ static enum resolved send_cached(struct group *g, struct group_peer *peer, struc
             break;
         }
         if (n > 0 && bytes + entry->length > GROUP_SEND_MAX_BYTES) {
-            (void)emit_part(g, peer, m, entries, n);
+            if (!emit_part(g, peer, m, entries, n)) {
+                return SENT;
+            }
             n = 0;
             bytes = 0;
             continue;
@@ -176,11 +182,11 @@ static enum resolved send_cached(struct group *g, struct group_peer *peer, struc
         entries[n++] = entry;
     }
     if (n == m->append.n) {
-        emit(g, peer, m, entries, n);
+        (void)emit(g, peer, m, entries, n);
         return SENT;
     }
-    if (n > 0) {
-        (void)emit_part(g, peer, m, entries, n);
+    if (n > 0 && !emit_part(g, peer, m, entries, n)) {
+        return SENT;
     }
     return NOT_CACHED;
 }
@@ -319,7 +325,7 @@ static void send_entries(struct group *g, struct group_peer *peer, const struct 
 
     if (peer->asked_ms != 0 && g->host->now_ms - peer->asked_ms >= SILENT_MS) {
         strip(&m);
-        emit(g, peer, &m, NULL, 0);
+        (void)emit(g, peer, &m, NULL, 0);
         return;
     }
     if (!list_empty(&peer->queued)) {
@@ -391,10 +397,10 @@ void group_send(struct core *core, const struct core_message *message)
     if (core_message_is_heartbeat(message) && core_role(core) == CORE_LEADER) {
         struct core_message m = *message;
         heartbeat_adjust(g, peer, &m);
-        emit(g, peer, &m, NULL, 0);
+        (void)emit(g, peer, &m, NULL, 0);
         return;
     }
-    emit(g, peer, message, NULL, 0);
+    (void)emit(g, peer, message, NULL, 0);
 }
 
 int group_message_strip(const uint8_t *header, size_t size, uint8_t *out, size_t *out_size)

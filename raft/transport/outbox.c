@@ -34,6 +34,7 @@ void outbox_init(struct outbox *o, size_t limit_bytes, size_t frame_max_bytes)
 {
     memset(o, 0, sizeof(*o));
     o->limit_bytes = limit_bytes;
+    o->max_bytes = limit_bytes;
     o->frame_max_bytes = frame_max_bytes;
     o->filling = &o->batches[0];
     batch_reset(&o->batches[0]);
@@ -158,6 +159,14 @@ static void batch_begin_frame(struct outbox_batch *b)
     (void)batch_stage(b, FRAME_HEADER_SIZE);
 }
 
+/* What is larger than a lowered limit would otherwise go only when nothing at all waits, which with many groups on one way
+ * never comes to be: it may overshoot, once. */
+static bool full(const struct outbox *o, size_t more)
+{
+    size_t bytes = outbox_bytes(o);
+    return bytes > 0 && (bytes + more > o->max_bytes || bytes >= o->limit_bytes);
+}
+
 int outbox_message(struct outbox *o, uint64_t group, const uint8_t *header, size_t size, struct entry *const *entries,
                    size_t n)
 {
@@ -183,7 +192,7 @@ int outbox_message(struct outbox *o, uint64_t group, const uint8_t *header, size
     if (total > FRAME_PAYLOAD_MAX) {
         return ERR_TOO_BIG;
     }
-    if (outbox_bytes(o) > 0 && outbox_bytes(o) + total > o->limit_bytes) {
+    if (full(o, total)) {
         return ERR_BUSY;
     }
     rv = batch_reserve(b, staged + FRAME_HEADER_SIZE, 2 * referenced + 2, referenced);
@@ -225,7 +234,7 @@ int outbox_frame(struct outbox *o, uint8_t kind, uint16_t call, uint32_t correla
     if (size > FRAME_MESSAGE_MAX) {
         return ERR_TOO_BIG;
     }
-    if (outbox_bytes(o) > 0 && outbox_bytes(o) + FRAME_HEADER_SIZE + size > o->limit_bytes) {
+    if (full(o, FRAME_HEADER_SIZE + size)) {
         return ERR_BUSY;
     }
     rv = batch_reserve(b, FRAME_HEADER_SIZE + size, 1, 0);

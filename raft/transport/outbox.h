@@ -37,7 +37,8 @@ struct outbox_batch {
 };
 
 struct outbox {
-    size_t limit_bytes;
+    size_t limit_bytes; /* as much may wait before more is refused; the owner lowers it while the way is slow */
+    size_t max_bytes;   /* never more than this */
     size_t frame_max_bytes;
     struct outbox_batch batches[2];
     struct outbox_batch *filling;

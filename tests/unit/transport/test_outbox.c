@@ -154,6 +154,29 @@ static void the_queue_is_bounded_and_what_flies_counts(void **state)
     outbox_close(&o);
 }
 
+/* With many groups on a slow way something always waits: a large message must not need an empty queue. */
+static void a_lowered_limit_is_overshot_once(void **state)
+{
+    struct outbox o;
+    uint8_t header[84] = {0};
+    struct entry *big[1];
+    struct buf *buf = buf_new(NULL, 5000);
+
+    memset(buf->data, 7, 5000);
+    big[0] = entry_new(ENTRY_COMMAND, buf, buf->data, 5000);
+    outbox_init(&o, 12000, 1u << 20);
+    o.limit_bytes = 1000;
+    assert_int_equal(outbox_message(&o, 1, header, sizeof(header), NULL, 0), 0);
+    assert_int_equal(outbox_message(&o, 1, header, sizeof(header), big, 1), 0);
+    assert_int_equal(outbox_message(&o, 1, header, sizeof(header), NULL, 0), ERR_BUSY);
+    o.limit_bytes = 12000;
+    assert_int_equal(outbox_message(&o, 1, header, sizeof(header), big, 1), 0);
+    assert_int_equal(outbox_message(&o, 1, header, sizeof(header), big, 1), ERR_BUSY);
+    outbox_close(&o);
+    entry_release(big[0]);
+    buf_release(buf);
+}
+
 static void what_no_frame_can_hold_is_refused(void **state)
 {
     struct outbox o;
@@ -174,6 +197,7 @@ int main(void)
         cmocka_unit_test(frames_are_cut_and_control_messages_stand_between),
         cmocka_unit_test(a_batch_of_many_pieces_leaves_in_several_writes),
         cmocka_unit_test(the_queue_is_bounded_and_what_flies_counts),
+        cmocka_unit_test(a_lowered_limit_is_overshot_once),
         cmocka_unit_test(what_no_frame_can_hold_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
