@@ -121,11 +121,29 @@ static const struct core_member *dead_member(const struct members_op *op, const 
     return NULL;
 }
 
+/* Ids only rise: a member that is newer than the replica wanted on its node is the successor that another leader has already
+ * let in. What is wanted here is old then (this node's read model lags): acted upon, it would remove a good replica. */
+static bool wanted_is_old(const struct members_op *op, const struct core_config *config)
+{
+    for (uint32_t i = 0; i < config->n; i++) {
+        for (uint32_t k = 0; k < op->n; k++) {
+            if (op->wanted[k].node == group_address_node(config->members[i].address) &&
+                config->members[i].id > op->wanted[k].replica) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* At most one step; true when nothing is left to do. On the shard's thread. */
 static bool step_members(struct members_op *op, struct group *g)
 {
     const struct core_config *config = group_config(g);
     const struct core_member *dead = dead_member(op, config);
+    if (wanted_is_old(op, config)) {
+        return false; /* looked at again */
+    }
     if (dead != NULL) {
         begin(op, g, CORE_REMOVE, dead->id, group_address_node(dead->address), "member_removed");
         return false;

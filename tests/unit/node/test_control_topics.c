@@ -497,6 +497,59 @@ static void a_corrupt_replica_is_replaced_from_its_peers(void **state)
     }
 }
 
+static uint32_t group_leader(struct cluster *cl, uint64_t group)
+{
+    for (uint32_t id = 1; id <= 3; id++) {
+        struct control *c = cluster_node(cl, id)->control;
+        if (control_leader_of(c, group, NULL) == id) {
+            return id;
+        }
+    }
+    return 0;
+}
+
+/* A leader that has not heard of a successor yet must not take it for the replica that it replaced. */
+static void a_lagging_read_model_removes_no_successor(void **state)
+{
+    struct cluster cl;
+    struct corruption x;
+    struct healed h;
+    struct metadata_partition *lagging = NULL;
+    struct local *l;
+    uint64_t successor;
+    (void)state;
+    form(&cl, 9100, 3);
+    assert_int_equal(cluster_create_topic(&cl, 1, "t", 1, 3), 0);
+    assert_true(cluster_run_until(&cl, matches, NULL, 5000));
+    x.group = h.group = metadata_fsm_topic_named(control_metadata(cluster_node(&cl, 1)->control), "t")->partitions[0].group;
+    h.id = group_leader(&cl, x.group) % 3 + 1; /* a follower */
+    x.node = cluster_node(&cl, h.id);
+    h.old_replica = local_of(x.node->control, x.group)->replica;
+    assert_true(sim_node_call(x.node->machine, corrupt, &x));
+    assert_true(cluster_run_until(&cl, healed, &h, 60000));
+    successor = local_of(x.node->control, x.group)->replica;
+    for (uint32_t id = 1; id <= 3; id++) { /* whoever leads */
+        struct control *c = cluster_node(&cl, id)->control;
+        lagging = (struct metadata_partition *)(uintptr_t)metadata_fsm_partition_of_group(control_metadata(c), x.group);
+        for (uint32_t i = 0; id != h.id && i < lagging->n_replicas; i++) {
+            if (lagging->replicas[i].replica == successor) {
+                lagging->replicas[i].replica = h.old_replica;
+            }
+        }
+        l = reconcile_find(c, x.group);
+        assert_non_null(l);
+        l->members_settled = 0;
+    }
+    for (uint32_t i = 0; i < 50; i++) {
+        uint32_t leader = group_leader(&cl, x.group);
+        struct partition *p;
+        cluster_run(&cl, 100);
+        p = leader == 0 ? NULL : partition_find(shards_of_group(control_shards(cluster_node(&cl, leader)->control), x.group), x.group);
+        assert_true(p == NULL || core_config_find(group_config(partition_group(p)), successor) != NULL);
+    }
+    cluster_close(&cl);
+}
+
 /* Whatever the read model says: without the leader's word nothing is founded. */
 static void nothing_is_founded_from_unconfirmed_metadata(void **state)
 {
@@ -646,6 +699,7 @@ int main(void)
         cmocka_unit_test(a_refusal_of_the_state_machine_reaches_the_proposer),
         cmocka_unit_test(newer_terms_win_and_lost_hints_come_again),
         cmocka_unit_test(a_corrupt_replica_is_replaced_from_its_peers),
+        cmocka_unit_test(a_lagging_read_model_removes_no_successor),
         cmocka_unit_test(nothing_is_founded_from_unconfirmed_metadata),
         cmocka_unit_test(a_node_that_lost_its_log_does_not_start),
         cmocka_unit_test(a_flipped_bit_on_disk_is_healed_or_refused),
