@@ -108,12 +108,25 @@ static int fetch_keep(struct partition_fetch *fetch, int64_t high_watermark)
     return 0;
 }
 
-/* The disk fails a read now and then; a place that stays unreadable is as good as rotten. */
+/* The disk fails a read now and then; a place that stays unreadable is as good as rotten. It takes a while to tell: many
+ * clients read the same place at the same moment. */
 static bool stays_unreadable(struct partition *p, uint64_t index)
 {
-    p->unreadable_n = p->unreadable == index ? p->unreadable_n + 1 : 1;
-    p->unreadable = index;
-    return p->unreadable_n >= SHARD_READ_FAILURES_MAX;
+    uint64_t now_ms = env_now_ms(p->shard->env);
+    if (p->unreadable != index || p->unreadable_n == 0) {
+        p->unreadable = index;
+        p->unreadable_n = 0;
+        p->unreadable_ms = now_ms;
+    }
+    p->unreadable_n++;
+    return p->unreadable_n >= SHARD_READ_FAILURES_MAX && now_ms - p->unreadable_ms >= SHARD_UNREADABLE_MS;
+}
+
+static void read_well(struct partition *p, const struct wal_read *read)
+{
+    if (p != NULL && p->unreadable == read->first) {
+        p->unreadable_n = 0;
+    }
 }
 
 /* An entry that rotted stops its replica (I6), and the client finds another one. */
@@ -149,6 +162,7 @@ static void fetch_read_done(struct wal_read *read, int status)
     struct partition_fetch *fetch = container_of(read, struct partition_fetch, read);
     struct partition *p = partition_find(fetch->op.shard, fetch->group);
     if (status == 0) {
+        read_well(p, read);
         status = fetch_keep(fetch, p == NULL ? 0 : partition_fsm_high_watermark(p->fsm));
         status = p == NULL ? ERR_UNKNOWN_TOPIC : status;
     } else {

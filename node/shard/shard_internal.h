@@ -13,7 +13,8 @@
 
 #define PARTITION_MESSAGE_MAX_BYTES_DEFAULT 1048588u /* until the topic's own is known, larger ones are put off */
 #define SHARD_READING_MAX_BYTES (64u << 20) /* asked of the disk for fetches at a time, a shard; others wait their turn */
-#define SHARD_READ_FAILURES_MAX 20 /* of one place, for clients, before it counts as corrupt */
+#define SHARD_READ_FAILURES_MAX 20 /* of one place in a row, for clients, ... */
+#define SHARD_UNREADABLE_MS 1000   /* ... and for so long, before it counts as corrupt */
 #define SHARD_READING_MIN_BYTES (1u << 20)  /* of that, for one of them */
 
 struct partition {
@@ -28,7 +29,8 @@ struct partition {
     bool failed;
     uint64_t term;
     uint64_t unreadable;     /* where the disk failed a read for a client last (entry), ... */
-    uint32_t unreadable_n;   /* ... and how often in a row */
+    uint32_t unreadable_n;   /* ... how often in a row, ... */
+    uint64_t unreadable_ms;  /* ... and since when */
     struct list duplicates; /* struct partition_produce: their original is in flight */
     struct list parked;     /* struct partition_fetch */
     struct list dirty;      /* in the shard's list: somebody who waits here may go on */
