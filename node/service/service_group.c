@@ -205,20 +205,58 @@ static void begin(struct service *s, struct service_groups *g)
     }
 }
 
-void service_groups(struct service *s, struct service_groups *g)
+/* That nothing was committed of a topic makes consumers begin anew: not to be said because the local read model lags. */
+static bool lacks(const struct service *s, const struct coordinator_op *op)
 {
-    begin(s, g);
+    const struct coordinator_fetch *f = &op->u.fetch;
+    if (op->verb != COORDINATOR_FETCH || f->unchecked) {
+        return false;
+    }
+    for (uint32_t i = 0; !f->all && i < f->n_parts; i++) {
+        if (uuid_is_nil(&f->parts[i].topic) && topic_of(s, &f->parts[i]) == NULL) {
+            return true;
+        }
+    }
+    return f->all;
+}
+
+/* @error: what a call that needs a current read model is refused with; 0: it is current, or none does. */
+static void run_calls(struct service *s, struct service_groups *g, int error)
+{
     for (uint32_t i = 0; i < g->n; i++) {
         struct service_group_call *call = &g->calls[i];
         uint64_t internal = service_internal_group(s, group_named(&call->op));
         if (internal == 0 || s->ending) {
             call->op.u.request.error = s->ending ? ERR_SHUTDOWN : ERR_NOT_COORDINATOR;
             g->pending--;
-            continue;
+        } else if (error != 0 && lacks(s, &call->op)) {
+            call->op.u.request.error = error;
+            g->pending--;
+        } else {
+            submit(s, call, internal);
         }
-        submit(s, call, internal);
     }
     release_one(g);
+}
+
+static void current(struct control_barrier *barrier, int error)
+{
+    struct service_groups *g = container_of(barrier, struct service_groups, barrier);
+    run_calls(g->service, g, error == 0 ? 0 : ERR_LEADER_NOT_READY);
+}
+
+void service_groups(struct service *s, struct service_groups *g)
+{
+    begin(s, g);
+    for (uint32_t i = 0; i < g->n && !s->ending; i++) {
+        if (lacks(s, &g->calls[i].op) && service_internal_group(s, g->calls[i].op.u.fetch.group) != 0) {
+            g->barrier.done = current;
+            g->barrier.timeout_ms = SERVICE_FIND_TIMEOUT_MS;
+            control_barrier(s->control, &g->barrier);
+            return;
+        }
+    }
+    run_calls(s, g, 0);
 }
 
 /* ---- list ---------------------------------------------------------------------------------------------------------------- */

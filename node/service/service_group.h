@@ -53,6 +53,8 @@ uint32_t service_coordinator_of(const struct service *s, const char *group);
  * - Parts (commit, fetch, forget) name their topic by @topic or, where that is nil, by @topic_name. One that does not
  *   exist has ERR_UNKNOWN_TOPIC as its own error when it is committed or deleted, and offset -1 when it is fetched.
  *   @topic_name is filled in where it was NULL; it is then the read model's: good until the callback returns.
+ *   What a fetch names and this node has not heard of is looked up in a current read model first, since -1 makes a consumer
+ *   begin anew: ERR_LEADER_NOT_READY where that cannot be had.
  * - COORDINATOR_FETCH with @all: parts of topics that are deleted are left out. require_stable needs no flag: without
  *   transactions nothing is pending, and every answer is linearizable.
  * - COORDINATOR_COMMIT: members are fenced by generation, also at the moment when the commit is applied. */
@@ -69,6 +71,7 @@ struct service_groups {
     uint32_t n;
     uint32_t pending;
     struct list link; /* the caller's */
+    struct control_barrier barrier; /* the service's */
     struct service_group_call calls[];
 };
 struct service_groups *service_groups_new(uint32_t calls) MUST_USE; /* zeroed; NULL: out of memory */

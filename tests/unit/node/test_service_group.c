@@ -750,6 +750,53 @@ static void an_isolated_coordinator_serves_nobody(void **state)
     call_free(c);
 }
 
+/* What was committed through another coordinator must not look as if it were nothing, because this one has not heard of
+ * the topic yet: consumers would begin anew. */
+static void a_topic_not_heard_of_yet_is_not_one_without_offsets(void **state)
+{
+    struct coordinator_part part;
+    unsigned node;
+    unsigned leader = 0;
+    char group[16];
+    struct op *c;
+    assert_int_equal(find_at(1, "g", &node), 0);
+    door_run(&d, 1000);
+    for (unsigned at = 1; at <= 3; at++) {
+        struct group_info info;
+        group_info(control_metadata_group(node_control(d.nodes[at - 1].node)), &info);
+        leader = info.leading ? at : leader;
+    }
+    assert_int_not_equal(leader, 0);
+    for (unsigned i = 0;; i++) { /* one that another node coordinates */
+        snprintf(group, sizeof group, "g%u", i);
+        node = coordinator(1, group, 0);
+        if (node != leader) {
+            break;
+        }
+    }
+    /* It hears nothing of new topics, and goes on with the third node. */
+    sim_net_block(d.world, d.nodes[leader - 1].machine, d.nodes[node - 1].machine, true);
+    sim_net_block(d.world, d.nodes[node - 1].machine, d.nodes[leader - 1].machine, true);
+    part = (struct coordinator_part){.topic_name = "later"};
+    c = call_new(COORDINATOR_FETCH, group);
+    c->g->calls[0].op.u.fetch.parts = &part;
+    c->g->calls[0].op.u.fetch.n_parts = 1;
+    call_start(c, node);
+    assert_int_not_equal(call_wait(c), 0);
+    call_free(c);
+    sim_net_heal(d.world);
+    door_run(&d, 3000);
+    node = coordinator(1, group, 0);
+    part = (struct coordinator_part){.topic_name = "later"};
+    c = call_new(COORDINATOR_FETCH, group);
+    c->g->calls[0].op.u.fetch.parts = &part;
+    c->g->calls[0].op.u.fetch.n_parts = 1;
+    call_start(c, node);
+    assert_int_equal(call_wait(c), 0); /* there is no such topic: that is known now */
+    assert_int_equal(part.offset, -1);
+    call_free(c);
+}
+
 /* It wakes with all its members' sessions behind it, and must not tell them so: another one has led meanwhile. */
 static void a_coordinator_that_slept_throws_nobody_out(void **state)
 {
@@ -876,6 +923,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(offsets_of_deleted_topics_go, open_two_shards, close_all),
         cmocka_unit_test_setup_teardown(a_coordinators_death_loses_no_commit_and_wakes_no_zombie, open_three, close_all),
         cmocka_unit_test_setup_teardown(an_isolated_coordinator_serves_nobody, open_three, close_all),
+        cmocka_unit_test_setup_teardown(a_topic_not_heard_of_yet_is_not_one_without_offsets, open_three, close_all),
         cmocka_unit_test_setup_teardown(a_coordinator_that_slept_throws_nobody_out, open_three, close_all),
         cmocka_unit_test_setup_teardown(offsets_and_members_outlive_everybody, open_one, close_all),
         cmocka_unit_test_setup_teardown(offsets_and_members_outlive_everybody, open_two_shards, close_all),
