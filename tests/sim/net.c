@@ -347,7 +347,7 @@ static void segment_arrives(struct sim_point *point)
 
     s->segments_at = (s->segments_at + 1) % s->segments_capacity;
     s->n_segments--;
-    if (to->gone) {
+    if (to->gone || to->error != 0) { /* closed, or over there without having told this side */
         stream_clear(point);
         if (segment.kind == SIM_SEGMENT_DATA) {
             point_event(point, world->now + sim_net_latency(world, to->node, point->node), reset_fire);
@@ -383,7 +383,8 @@ static void arrival_fire(struct sim_world *world, struct sim_event *event)
     if (s->n_segments == 0 || s->stalled) {
         return;
     }
-    bool answered = !point->other->gone || !sim_net_blocked(world, point->other->node, point->node);
+    bool over = point->other->gone || point->other->error != 0;
+    bool answered = !over || !sim_net_blocked(world, point->other->node, point->node);
     if (sim_net_blocked(world, point->node, point->other->node) || !answered) {
         stream_stall(point);
         return;
