@@ -17,6 +17,8 @@
 #define DRIFT_MAX_PPM 10000 /* far more than any quartz */
 #define STALL_MIN_NS (300 * SIM_MS)
 #define STALL_MAX_NS (3 * SIM_S)
+#define ACKS_LEAST 500
+#define ACKS_LIMIT_NS (120 * SIM_S)    /* from healing and the run's end until so many batches are acknowledged */
 #define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
 #define IDLE_LIMIT_NS (15 * SIM_S)     /* from the workload's end until nothing is outstanding */
 #define CONVERGE_LIMIT_NS (15 * SIM_S) /* until all replicas are equal */
@@ -322,6 +324,12 @@ static bool is_idle(struct cluster *c)
     return all_clients(c, false);
 }
 
+/* A run in which little was acknowledged proves little. */
+static bool has_said_enough(struct cluster *c)
+{
+    return oracle_counts(c->oracle)->acks >= ACKS_LEAST;
+}
+
 static void live_nodes(struct cluster *c, struct node **nodes)
 {
     for (unsigned i = 0; i < c->n; i++) {
@@ -453,6 +461,10 @@ static void liveness(struct cluster *c)
     oracle_trace(c->oracle, "cluster: every partition has acknowledged something new");
     if (sim_world_now(c->world) < end) {
         sim_world_run_until(c->world, end);
+    }
+    if (!run_until(c, has_said_enough, ACKS_LIMIT_NS)) {
+        describe_clients(c);
+        oracle_violation(c->oracle, "no progress: fewer than %d batches acknowledged", ACKS_LEAST);
     }
     c->workload.stop = true;
     oracle_trace(c->oracle, "cluster: the workload ends");
