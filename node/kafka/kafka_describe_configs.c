@@ -19,7 +19,7 @@ static bool asked_for(const struct kafka_describe_configs_request_resource *in, 
             return true;
         }
     }
-    return in->configuration_keys_count < 0;
+    return in->configuration_keys_count <= 0; /* null and empty alike, as Kafka has it */
 }
 
 /* Where the value comes from, and what it would be without that. */

@@ -18,7 +18,7 @@ struct state {
     struct kafka_fetch_response response;
     struct place *places;
     uint32_t n_parts;
-    bool failed; /* a partition has its answer without being asked: there is nothing to wait for */
+    bool failed; /* a partition has its answer already, or will have an error: there is nothing to wait for */
 };
 
 /* ---- the answer
@@ -111,6 +111,14 @@ static void fetched(struct service_fetch *f)
 /* ---- the request
  * ---------------------------------------------------------------------------------------------------------------- */
 
+/* It will hear of a newer leader, whatever comes: at once then, not when the wait is over. */
+static bool is_fenced(struct kafka_request *r, const struct metadata_partition *p, int32_t leader_epoch)
+{
+    int32_t known = 0;
+    (void)kafka_leader_of(r, p, &known);
+    return leader_epoch >= 0 && leader_epoch < known;
+}
+
 static void begin_part(struct kafka_request *r, struct state *s, const struct metadata_topic *t,
                        const struct kafka_fetch_request_partition *in, struct kafka_fetch_response_partition *out,
                        struct service_fetch *f)
@@ -134,6 +142,7 @@ static void begin_part(struct kafka_request *r, struct state *s, const struct me
         s->failed = true;
         return;
     }
+    s->failed = s->failed || is_fenced(r, &t->partitions[in->partition], in->current_leader_epoch);
     s->places[s->n_parts] = (struct place){out, in->current_leader_epoch};
     part = &f->parts[s->n_parts++];
     part->topic_id = t->id;

@@ -8,6 +8,7 @@
 #include "proto/record/record_batch.h"
 
 #define ZSTD_VERSION_MIN 7 /* KIP-110 */
+#define ACKS_ALL -1
 
 struct state {
     struct kafka_produce_request m;
@@ -238,7 +239,8 @@ int kafka_produce(struct kafka_request *r)
     }
     p->n = s->n_parts; /* the others have their answer already */
     p->ctx = &r->session->ctx;
-    p->timeout_ms = s->m.timeout_ms > 0 ? (uint32_t)s->m.timeout_ms : 1;
+    /* Only a client that asks for all copies sets a limit to the wait for them; with acks 0 and 1 many send 0. */
+    p->timeout_ms = s->m.acks != ACKS_ALL ? 0 : s->m.timeout_ms > 0 ? (uint32_t)s->m.timeout_ms : 1;
     p->data = r;
     p->done = produced;
     service_produce(r->service, p);

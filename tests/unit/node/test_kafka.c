@@ -278,6 +278,9 @@ static void fetch_says_what_is_wrong(void **state)
     assert_int_equal(got.records.length, 0);
     got = fetch(&(struct fetch){.leader_epoch = epoch - 1});
     assert_int_equal(got.error_code, KAFKA_ERROR_FENCED_LEADER_EPOCH);
+    /* And at once: the door's clients wait 40 s for an answer. */
+    got = fetch(&(struct fetch){.offset = 1, .leader_epoch = epoch - 1, .max_wait_ms = 50000, .min_bytes = 1});
+    assert_int_equal(got.error_code, KAFKA_ERROR_FENCED_LEADER_EPOCH);
     assert_int_equal(got.records.length, 0);
     assert_int_equal(fetch(&(struct fetch){.leader_epoch = epoch + 1}).error_code, KAFKA_ERROR_UNKNOWN_LEADER_EPOCH);
     got = fetch(&(struct fetch){.leader_epoch = epoch});

@@ -357,6 +357,35 @@ static void assert_config(const char *name, const char *value, int8_t source)
     assert_int_equal(r.results[0].configs[0].synonyms_count, source == 5 ? 1 : 2);
 }
 
+/* As null does, an empty list of keys asks for all. */
+static int32_t count_configs(struct kafka_string *keys, int32_t n)
+{
+    struct kafka_describe_configs_request m;
+    struct kafka_describe_configs_request_resource resource;
+    struct kafka_describe_configs_response r;
+
+    kafka_describe_configs_request_init(&m);
+    kafka_describe_configs_request_resource_init(&resource);
+    resource.resource_type = 2;
+    resource.resource_name = kafka_string("t");
+    resource.configuration_keys = keys;
+    resource.configuration_keys_count = n;
+    m.resources = &resource;
+    m.resources_count = 1;
+    kafka_door_ask(&k, KAFKA_API_DESCRIBE_CONFIGS, 4, &m, &r);
+    assert_int_equal(r.results[0].error_code, 0);
+    return r.results[0].configs_count;
+}
+
+static void no_keys_are_all_keys(void **state)
+{
+    struct kafka_string unknown = kafka_string("no.such");
+    int32_t all = count_configs(NULL, -1);
+    assert_true(all > 20);
+    assert_int_equal(count_configs(&unknown, 0), all);
+    assert_int_equal(count_configs(&unknown, 1), 0);
+}
+
 static void configs_are_set_and_told(void **state)
 {
     enum { SET, DELETE, APPEND, SUBTRACT };
@@ -448,6 +477,7 @@ int main(void)
         TEST(deleted_records_are_gone_also_after_a_restart),
         TEST(producers_get_ids_and_epochs),
         TEST(configs_are_set_and_told),
+        TEST(no_keys_are_all_keys),
         TEST(replicas_and_producers_are_described),
         TEST(a_preferred_leader_needs_no_election_and_none_is_unclean),
     };
