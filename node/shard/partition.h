@@ -63,6 +63,7 @@ struct partition_fetch {
     struct group_barrier barrier;
     struct list link;
     bool parked; /* @link is in a list: of those that wait for batches, or for their turn to read */
+    uint64_t term; /* in which it was found that this replica leads */
     bool confirmed;
     bool cancelled;
     struct shard_op cancel;

@@ -13,8 +13,10 @@ static void fetch_finish(struct partition_fetch *fetch, int error)
 {
     struct partition *p = partition_find(fetch->op.shard, fetch->group);
     fetch->error = error;
-    if (p != NULL) {
+    /* What was found before stands, and so does who told it: it may have been deposed since. */
+    if (p != NULL && (error == 0 || fetch->n == 0)) {
         partition_fill_where(p, &fetch->where);
+        fetch->where.leader_epoch = error == 0 ? fetch->term : fetch->where.leader_epoch;
     }
     shard_op_complete(&fetch->op);
 }
@@ -222,6 +224,7 @@ static void fetch_try(struct partition *p, struct partition_fetch *fetch)
         fetch_finish(fetch, rv);
         return;
     }
+    fetch->term = p->term;
     /* After a stall another leader may have been elected: nothing is said before a quorum has confirmed this one. An
      * offset out of range makes consumers reset, so it is never said on this replica's word alone. */
     if (!fetch->confirmed && (!group_confirmed(p->group) || fetch->position > high_watermark ||
