@@ -86,6 +86,7 @@
     X(group_leaves)                                                                                                    \
     X(group_commits)                                                                                                   \
     X(group_commits_refused) /* or not answered */                                                                     \
+    X(group_late_commits) /* of a generation that was over */                                                          \
     X(group_processed)  /* records */
 
 struct oracle_counts {

@@ -57,7 +57,7 @@ static void *start(struct env *env, struct workload *w, bool produces, bool cons
     }
     if (real_draw(env, 0, 1) == 0) {
         config.connect_timeout_ms = (uint32_t)real_draw(env, 200, 2000);
-        config.request_timeout_ms = (uint32_t)real_draw(env, 200, 5000);
+        config.request_timeout_ms = (uint32_t)real_draw(env, 1500, 6000);
         config.metadata_max_age_ms = (uint32_t)real_draw(env, 500, 20000);
     }
     real_driver_start(&r->driver, env, &config, after_turn);

@@ -17,6 +17,17 @@
 #define ATTEMPT_MS 900 /* the library asks again where an answer takes longer */
 #define COMMIT_TIMEOUT_MS 8000
 #define LATE_NS (3 * SIM_S)
+#define LATE_TIMEOUT_MS 2000
+
+/* A commit that was taken, to come once more when its generation is over. */
+struct late_commit {
+    char member[MEMBERSHIP_MEMBER_ID_SIZE];
+    int32_t generation; /* -1: none */
+    struct uuid topic;
+    uint32_t partition;
+    int64_t offset;
+    bool under_way;
+};
 
 /* A commit that the program has asked for. */
 struct commit {
@@ -41,6 +52,7 @@ struct member {
     bool gone;        /* ended for good, without a word */
     bool ends_late;
     uint64_t commit_ns;
+    struct late_commit late;
     unsigned commits;                     /* under way */
     const struct membership_offsets *ask; /* looked at last */
     const struct group_part *asked_of[COMMIT_PARTS_MAX];
@@ -144,6 +156,65 @@ static void take_events(struct member *m)
 
 /* ---- commits ----------------------------------------------------------------------------------------------------------- */
 
+static void on_late(struct core_call *call, int status, const struct frame *frame)
+{
+    struct member *m = call->owner;
+    Cairn__Native__CommitOffsetsResponse *r = NULL;
+
+    m->late.under_way = false;
+    if (status == 0 && !m->all->dead) {
+        r = cairn__native__commit_offsets_response__unpack(NULL, frame->header.message_length, frame->message);
+        if (r == NULL || r->n_offsets != 1 || r->offsets[0]->error == 0) {
+            oracle_violation(m->all->w->oracle, "group: member %" PRIu64 ": a commit of generation %d was taken when that was over",
+                             m->number, m->late.generation);
+        }
+        cairn__native__commit_offsets_response__free_unpacked(r, NULL);
+    }
+    m->late.generation = -1;
+}
+
+/* As the copy that a lost connection has kept back would come. */
+static void send_late(struct member *m)
+{
+    struct membership *g = m->lib->group;
+    Cairn__Native__CommitOffsetsRequest q = CAIRN__NATIVE__COMMIT_OFFSETS_REQUEST__INIT;
+    Cairn__Native__CommitOffset item = CAIRN__NATIVE__COMMIT_OFFSET__INIT;
+    Cairn__Native__CommitOffset *items = &item;
+    uint8_t message[MEMBERSHIP_ID_MAX + MEMBERSHIP_MEMBER_ID_SIZE + 128];
+
+    if (m->late.under_way || m->late.generation < 0 || g->generation <= m->late.generation ||
+        strcmp(g->member, m->late.member) != 0) {
+        return;
+    }
+    q.group = g->config.id;
+    q.member = m->late.member;
+    q.generation = m->late.generation;
+    q.n_offsets = 1;
+    q.offsets = &items;
+    item.topic_id = (ProtobufCBinaryData){sizeof m->late.topic.bytes, m->late.topic.bytes};
+    item.partition = m->late.partition;
+    item.offset = m->late.offset;
+    m->driver.core.now_ns = env_now_ns(m->driver.env);
+    m->late.under_way = membership_call(g, CALL_COMMIT_OFFSETS, message, cairn__native__commit_offsets_request__pack(&q, message),
+                                        LATE_TIMEOUT_MS * SIM_MS, on_late, m) != NULL;
+    oracle_counts(m->all->w->oracle)->group_late_commits++;
+}
+
+/* One of its partitions is enough. */
+static void keep_late(struct member *m, const struct membership_offsets *o)
+{
+    const struct membership_part *part = &o->parts.items[0];
+
+    if (m->late.under_way || m->lib == NULL || o->generation != m->lib->group->generation) {
+        return;
+    }
+    snprintf(m->late.member, sizeof m->late.member, "%s", m->lib->group->member);
+    m->late.generation = o->generation;
+    memcpy(m->late.topic.bytes, part->of, sizeof m->late.topic.bytes);
+    m->late.partition = part->partition;
+    m->late.offset = part->offset;
+}
+
 static void on_committed(struct membership_offsets *offsets)
 {
     struct commit *c = offsets->owner;
@@ -157,6 +228,9 @@ static void on_committed(struct membership_offsets *offsets)
                      offsets->generation, err_name(offsets->status));
         oracle_counts(o)->group_commits += offsets->status == 0;
         oracle_counts(o)->group_commits_refused += offsets->status != 0;
+        if (offsets->status == 0) {
+            keep_late(m, offsets);
+        }
         for (unsigned i = 0; i < c->n; i++) {
             if (offsets->parts.items[i].error == 0 && offsets->status == 0) {
                 group_commit_acked(o, c->parts[i], c->numbers[i], once);
@@ -355,6 +429,7 @@ static void member_tick(struct member *m)
         return;
     }
     poll(m);
+    send_late(m);
     if (now >= m->commit_ns) {
         m->commit_ns = now + real_draw(env, 20, 500) * SIM_MS;
         commit(m);
@@ -380,6 +455,7 @@ static void member_open(struct members *all, struct member *m, const char *group
     int rv;
 
     m->all = all;
+    m->late.generation = -1;
     m->ends_late = real_draw(all->env, 0, 2) == 0;
     m->number = ++oracle_counts(all->w->oracle)->group_members;
     group_alive(all->ledger, m->number, true);
