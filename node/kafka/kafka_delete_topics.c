@@ -10,6 +10,7 @@ struct deletion {
     struct service_topic topic;
     struct kafka_delete_topics_response_topic *out;
     bool by_id;
+    bool refused;
 };
 
 struct state {
@@ -52,7 +53,13 @@ static int prepare(struct kafka_request *r, struct state *s, int32_t i)
     d->r = r;
     d->out = &s->response.responses[i];
     kafka_delete_topics_response_topic_init(d->out);
-    if (r->version >= TOPICS_VERSION_MIN && name.length < 0) {
+    if (r->version >= TOPICS_VERSION_MIN && (name.length >= 0) != uuid_is_nil(&s->m.topics[i].topic_id)) {
+        d->refused = true; /* which of the two is meant is not for us to guess */
+        d->out->name = name;
+        d->out->topic_id = s->m.topics[i].topic_id;
+        d->out->error_code = KAFKA_ERROR_INVALID_REQUEST;
+        d->out->error_message = kafka_string("a topic is named by its name or by its id");
+    } else if (r->version >= TOPICS_VERSION_MIN && name.length < 0) {
         const struct metadata_topic *t = metadata_fsm_topic(service_metadata(r->service), &s->m.topics[i].topic_id);
         d->by_id = true;
         d->topic.topic_id = s->m.topics[i].topic_id;
@@ -107,8 +114,10 @@ int kafka_delete_topics(struct kafka_request *r)
     }
     s->pending = 1; /* answers may come inside the calls */
     for (int32_t i = 0; i < n; i++) {
-        s->pending++;
-        service_delete_topic(r->service, &s->deletions[i].topic);
+        if (!s->deletions[i].refused) {
+            s->pending++;
+            service_delete_topic(r->service, &s->deletions[i].topic);
+        }
     }
     release_one(r);
     return 0;

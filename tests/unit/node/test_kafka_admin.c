@@ -87,7 +87,8 @@ static int16_t more_partitions(const char *name, int32_t count)
     return r.results[0].error_code;
 }
 
-static int16_t delete_topic(int16_t version, const char *name)
+/* @name or, from version 6 on, @id; NULL: the other. */
+static int16_t delete_topic(int16_t version, const char *name, const struct uuid *id)
 {
     struct kafka_delete_topics_request m;
     struct kafka_delete_topics_request_topic t;
@@ -97,6 +98,9 @@ static int16_t delete_topic(int16_t version, const char *name)
     kafka_delete_topics_request_init(&m);
     kafka_delete_topics_request_topic_init(&t);
     t.name = names[0];
+    if (id != NULL) {
+        t.topic_id = *id;
+    }
     m.timeout_ms = 10000;
     if (version >= 6) {
         m.topics = &t;
@@ -127,10 +131,16 @@ static void topics_are_created_grown_and_deleted(void **state)
     assert_int_equal(more_partitions("a", 4), KAFKA_ERROR_INVALID_PARTITIONS);
     assert_int_equal(more_partitions("a", 3), KAFKA_ERROR_INVALID_PARTITIONS);
     assert_int_equal(more_partitions("nope", 3), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
-    assert_int_equal(delete_topic(6, "a"), 0);
-    assert_int_equal(delete_topic(1, "b"), 0);
-    assert_int_equal(delete_topic(6, "a"), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
-    assert_int_equal(delete_topic(6, ""), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(delete_topic(6, "a", NULL), 0);
+    assert_int_equal(delete_topic(1, "b", NULL), 0);
+    assert_int_equal(delete_topic(6, "a", NULL), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(delete_topic(6, "", NULL), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(delete_topic(6, "c", &topic), KAFKA_ERROR_INVALID_REQUEST); /* the id is t's */
+    assert_int_equal(delete_topic(6, NULL, NULL), KAFKA_ERROR_INVALID_REQUEST);
+    assert_int_equal(metadata(12, "c", false).error_code, 0);
+    assert_int_equal(metadata(12, "t", false).error_code, 0);
+    assert_int_equal(delete_topic(6, NULL, &topic), 0);
+    assert_int_equal(delete_topic(6, NULL, &topic), KAFKA_ERROR_UNKNOWN_TOPIC_ID);
 }
 
 /* ---- offsets
