@@ -536,9 +536,44 @@ void sim_net_slow(struct sim_world *world, struct sim_node *from, struct sim_nod
     world->extra_ns[from->id][to->id] = extra_ns;
 }
 
+/* What waited to get onto a line that was narrow is on its way now. */
+static void stream_hurry(struct sim_point *point)
+{
+    struct sim_stream *s = &point->out;
+    struct sim_world *world = point->node->world;
+    uint64_t here = sim_here_ns(world);
+    uint64_t due = here + sim_net_latency(world, point->node, point->other->node);
+
+    if (s->busy_until <= here) {
+        return;
+    }
+    s->busy_until = here;
+    for (size_t i = 0; i < s->n_segments; i++) {
+        struct sim_segment *segment = segment_at(s, i);
+        segment->due = segment->due < due ? segment->due : due;
+    }
+    s->due_last = s->due_last < due ? s->due_last : due;
+    s->scheduled = false; /* an arrival at the old time finds nothing that is due, or nothing */
+    stream_schedule(point);
+}
+
 void sim_net_narrow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t bytes_per_s)
 {
+    uint64_t before = world->narrow_bytes_per_s[from->id][to->id];
+
     world->narrow_bytes_per_s[from->id][to->id] = bytes_per_s;
+    if (before == 0 || (bytes_per_s != 0 && bytes_per_s <= before)) {
+        return;
+    }
+    list_for_each(l, &world->pairs) {
+        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
+        for (int i = 0; i < 2; i++) {
+            struct sim_point *point = &pair->points[i];
+            if (point->node == from && point->other->node == to && point->out.n_segments > 0) {
+                stream_hurry(point);
+            }
+        }
+    }
 }
 
 void sim_net_half_open(struct sim_world *world, struct sim_node *a, struct sim_node *b, uint64_t late_ns)

@@ -196,7 +196,10 @@ static void ends(struct sim_swarm *s)
         op_kill(s, node);
     }
     if (due(s, k->power_all_mean_ns)) {
-        sim_world_power_fails(s->world, k->node_mask, sim_rng_next(&s->rng) & 1 ? POWER_FAILS_NS : 0);
+        bool slowly = sim_rng_next(&s->rng) & 1;
+        /* What begins here is over before all heals: nobody would start the nodes again. */
+        slowly = slowly && sim_world_now(s->world) + POWER_FAILS_NS < k->end_ns;
+        sim_world_power_fails(s->world, k->node_mask, slowly ? POWER_FAILS_NS : 0);
         s->counts.powers_all++;
     }
     if (due(s, k->pause_mean_ns) && (node = draw_victim(s)) != NULL) {
