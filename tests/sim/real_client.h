@@ -39,7 +39,8 @@ struct real_consumer;
 struct real_producer *real_producer_new(struct real_driver *d, struct workload *w);
 void real_producer_tick(struct real_producer *p);
 void real_producer_abandon(struct real_producer *p);
-/* Before and after each turn of the core the topics' ids are looked at: an answer is about the id of its time. */
+/* After each turn of the core the topics' ids and what was acknowledged are looked at: an answer is about the id of its time,
+ * not of the time when it is told. */
 void real_producer_after_turn(struct real_producer *p);
 bool real_producer_fresh(const struct real_producer *p);
 bool real_producer_idle(const struct real_producer *p);

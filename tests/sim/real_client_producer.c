@@ -15,9 +15,15 @@
 #define SMALL_BUFFER_BYTES (64u << 10)
 #define BACKLOG_MAX 20 /* batches: with more, slow ways would need longer than a run for them */
 
+struct sent_record {
+    uint64_t made_ns;     /* world's time */
+    bool acked;           /* the library has the acknowledgement of the batch that begins here */
+    struct uuid acked_by; /* ... of this topic; nil: of which is not certain */
+};
+
 struct sent_topic {
     struct real_stream *stream;
-    uint64_t *made_ns; /* by sequence number: world's time */
+    struct sent_record *records; /* by sequence number */
     uint32_t capacity;
     struct uuid id; /* that the library had at the end of its last turn */
     uint64_t next_ns;
@@ -49,6 +55,34 @@ static uint64_t host_now_ns(struct producer_host *host)
 
 /* ---- what the library tells ------------------------------------------------------------------------------------------ */
 
+/* An acknowledgement is of the topic that had the name when it came. It may be told much later, when the batches before it
+ * have ended: by then the name may be another topic's. */
+static const struct uuid *acked_by(struct real_producer *p, const struct batch *b)
+{
+    const struct accum_topic *at = b->partition->topic;
+    struct sent_topic *t = &p->topics[atoi(at->name + 1)];
+    struct sent_record *first = &t->records[(uintptr_t)b->tags[0] - 1];
+
+    if (!first->acked) {
+        first->acked = true;
+        if (memcmp(at->meta->id, t->id.bytes, sizeof at->meta->id) == 0) { /* else it came in a turn that changed the id */
+            first->acked_by = t->id;
+        }
+    }
+    return &first->acked_by;
+}
+
+static void look_at_acked(struct real_producer *p, const struct list *batches)
+{
+    list_for_each(pos, batches)
+    {
+        const struct batch *b = list_entry(pos, struct batch, link);
+        if (b->state == BATCH_DONE && b->status == 0) {
+            (void)acked_by(p, b);
+        }
+    }
+}
+
 static void told_failed(struct real_producer *p, const struct batch *b, unsigned topic, uint32_t seq)
 {
     struct oracle *o = p->w->oracle;
@@ -65,11 +99,9 @@ static void on_delivered(struct producer_host *host, struct batch *b)
 {
     struct real_producer *p = container_of(host, struct real_producer, host);
     struct oracle *o = p->w->oracle;
-    const struct meta_topic *meta = b->partition->topic->meta;
     unsigned topic = (unsigned)atoi(b->partition->topic->name + 1);
     struct sent_topic *t = &p->topics[topic];
     struct oracle_part *part = NULL;
-    struct uuid id;
 
     if (p->dead) {
         return;
@@ -79,9 +111,9 @@ static void on_delivered(struct producer_host *host, struct batch *b)
                  (uintptr_t)b->tags[0] - 1, b->status == 0 ? "acked" : err_name(b->status), b->base_offset, b->producer_id,
                  b->producer_epoch, b->sequence);
     if (b->status == 0) {
-        memcpy(id.bytes, meta->id, sizeof id.bytes);
-        if (uuid_equal(&id, &t->id)) { /* else the answer may have been about the topic before this one */
-            part = oracle_part(o, &id, b->partition->partition, 0);
+        const struct uuid *id = acked_by(p, b);
+        if (!uuid_is_nil(id)) {
+            part = oracle_part(o, id, b->partition->partition, 0);
         }
         oracle_counts(o)->real_acks++;
         oracle_counts(o)->real_compressed += p->lib->config.codec != CODEC_NONE;
@@ -94,8 +126,8 @@ static void on_delivered(struct producer_host *host, struct batch *b)
             told_failed(p, b, topic, seq);
         } else {
             real_stream_acked(o, t->stream, seq, part, b->base_offset >= 0 ? b->base_offset + i : -1);
-            if (t->made_ns[seq] > t->fresh_ns[b->partition->partition]) {
-                t->fresh_ns[b->partition->partition] = t->made_ns[seq];
+            if (t->records[seq].made_ns > t->fresh_ns[b->partition->partition]) {
+                t->fresh_ns[b->partition->partition] = t->records[seq].made_ns;
             }
         }
     }
@@ -105,6 +137,11 @@ void real_producer_after_turn(struct real_producer *p)
 {
     struct accum_topic *at, *next;
 
+    list_for_each(pos, &p->lib->active)
+    {
+        look_at_acked(p, &list_entry(pos, struct producer_partition, active_link)->queue);
+    }
+    look_at_acked(p, &p->lib->done);
     HASH_ITER(hh, p->lib->accum.topics, at, next)
     {
         if (at->registered) {
@@ -192,10 +229,10 @@ static bool send_one(struct real_producer *p, unsigned topic)
     real_stream_sent(t->stream);
     if (seq >= t->capacity) {
         t->capacity = t->capacity == 0 ? 256 : 2 * t->capacity;
-        t->made_ns = realloc(t->made_ns, t->capacity * sizeof *t->made_ns);
-        assert(t->made_ns != NULL);
+        t->records = realloc(t->records, t->capacity * sizeof *t->records);
+        assert(t->records != NULL);
     }
-    t->made_ns[seq] = sim_world_now(p->w->world);
+    t->records[seq] = (struct sent_record){.made_ns = sim_world_now(p->w->world)};
     return true;
 }
 
@@ -273,7 +310,7 @@ void real_producer_abandon(struct real_producer *p)
     oracle_counts(p->w->oracle)->real_retries += p->lib->counts.batches_retried;
     producer_close(p->lib);
     for (unsigned t = 0; t < CLIENT_TOPICS_MAX; t++) {
-        free(p->topics[t].made_ns);
+        free(p->topics[t].records);
     }
     free(p->value);
     free(p);
