@@ -444,6 +444,7 @@ static void safety(struct cluster *c)
     }
     sim_world_at(c->world, heal_at, heal, c);
     c->swarm = sim_swarm_new(c->world, &knobs, c->params->seed + 1, restart, c);
+    sim_swarm_lies_while(c->swarm, cluster_may_lie, c);
     sim_world_run_until(c->world, heal_at + SIM_MS);
 }
 

@@ -1,4 +1,5 @@
-/* What operators and control do that is no fault, at moments when it hurts: leaders hand over. */
+/* What operators and control do that is no fault, at moments when it hurts: leaders hand over. And when faults that
+ * nothing survives too early may begin. */
 #include "node/control/control_internal.h"
 #include "node/shard/shard_internal.h"
 #include "raft/group/internal.h"
@@ -62,4 +63,18 @@ void cluster_transfers_start(struct cluster *c, uint64_t begin_ns)
     if (c->config.transfer_mean_ns != 0) {
         sim_world_at(c->world, begin_ns, transfer_some, c);
     }
+}
+
+/* Founding takes the pledges of all seeds, and only a founder can tell the others that it happened: a disk that loses its
+ * part before then leaves a cluster that waits for its operator. What some node has applied stands on a majority of the
+ * founders, so whoever has not heard of it yet still will, whichever single disk lies from then on. */
+bool cluster_may_lie(void *data)
+{
+    struct cluster *c = data;
+
+    for (unsigned i = 0; i < c->n && !c->formed; i++) {
+        const struct cluster_node *n = &c->nodes[i];
+        c->formed = n->node != NULL && !n->stopping && metadata_fsm_nodes(control_metadata(node_control(n->node))) >= c->n;
+    }
+    return c->formed;
 }

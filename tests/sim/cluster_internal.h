@@ -70,6 +70,7 @@ struct cluster {
     struct cluster_node nodes[ORACLE_NODES_MAX];
     unsigned n_machines;
     struct cluster_machine machines[CLUSTER_MACHINES_MAX];
+    bool formed; /* some node has seen that all are members */
     bool healed;
     bool over; /* nobody is started again */
 };
@@ -77,6 +78,7 @@ struct cluster {
 void cluster_node_init(struct cluster *c, unsigned i);
 void cluster_node_start(struct cluster_node *n);
 void cluster_transfers_start(struct cluster *c, uint64_t begin_ns);
+bool cluster_may_lie(void *data); /* the cluster's; for sim_swarm_lies_while() */
 void cluster_node_stop(struct cluster_node *n); /* in order, as with SIGTERM */
 struct cluster_machine *cluster_machine_add(struct cluster *c, const char *host);
 void cluster_machine_start(struct cluster_machine *m);

@@ -24,6 +24,8 @@ struct sim_swarm {
     struct sim_swarm_counts counts;
     void (*restart)(struct sim_node *node, void *data);
     void *data;
+    bool (*may_lie)(void *data); /* NULL: always */
+    void *may_lie_data;
     struct victim victims[SIM_NODES_MAX];
     uint64_t partition_until; /* 0: none */
     uint64_t slow_link_until;
@@ -306,6 +308,9 @@ static void lie(struct sim_swarm *s, uint64_t mean_ns, enum sim_lie how, unsigne
         return;
     }
     first = sim_rng_below(&s->rng, n);
+    if (s->may_lie != NULL && !s->may_lie(s->may_lie_data)) {
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         if ((s->knobs.lie_mask >> (first + i) % n) & 1) {
             sim_node_lie(sim_world_node(s->world, (first + i) % n), how);
@@ -448,6 +453,12 @@ struct sim_swarm *sim_swarm_new(struct sim_world *world, const struct sim_swarm_
     sim_rng_init(&s->rng, seed);
     sim_world_at(world, knobs->begin_ns, tick, s);
     return s;
+}
+
+void sim_swarm_lies_while(struct sim_swarm *swarm, bool (*may)(void *data), void *data)
+{
+    swarm->may_lie = may;
+    swarm->may_lie_data = data;
 }
 
 bool sim_swarm_healed(const struct sim_swarm *swarm)

@@ -78,6 +78,8 @@ void sim_swarm_describe(const struct sim_swarm_knobs *knobs, char *out, size_t o
  * that is down, for whatever reason, after a drawn while, and for all of them when the swarm ends. */
 struct sim_swarm *sim_swarm_new(struct sim_world *world, const struct sim_swarm_knobs *knobs, uint64_t seed,
                                 void (*restart)(struct sim_node *node, void *data), void *data);
+/* No disk lies while @may says no: until enough copies of what it could lose exist elsewhere. */
+void sim_swarm_lies_while(struct sim_swarm *swarm, bool (*may)(void *data), void *data);
 bool sim_swarm_healed(const struct sim_swarm *swarm);
 const struct sim_swarm_counts *sim_swarm_counts(const struct sim_swarm *swarm);
 void sim_swarm_free(struct sim_swarm *swarm); /* only when healed, or after the world is freed */

@@ -373,6 +373,31 @@ static void a_failing_disk_is_fatal_and_the_swarm_starts_the_node_again(void **s
     sim_world_free(cluster.world);
 }
 
+static bool is_set(void *data)
+{
+    return *(const bool *)data;
+}
+
+static void no_disk_lies_before_it_may(void **state)
+{
+    struct cluster cluster;
+    struct sim_swarm_knobs knobs = {.end_ns = 5 * SIM_S, .lost_write_mean_ns = 100 * SIM_MS, .lie_mask = 2};
+    bool may = false;
+
+    cluster_init(&cluster, 6);
+    struct sim_swarm *swarm = sim_swarm_new(cluster.world, &knobs, 6, start_node, &cluster);
+    sim_swarm_lies_while(swarm, is_set, &may);
+    sim_world_run_for(cluster.world, 2 * SIM_S);
+    assert_int_equal(sim_swarm_counts(swarm)->lost_writes, 0);
+    assert_int_equal(sim_node_lies(sim_world_node(cluster.world, 1)), 0);
+    may = true;
+    sim_world_run_for(cluster.world, 4 * SIM_S);
+    assert_true(sim_swarm_counts(swarm)->lost_writes > 0);
+    assert_true(sim_node_lies(sim_world_node(cluster.world, 1)) > 0);
+    sim_swarm_free(swarm);
+    sim_world_free(cluster.world);
+}
+
 static void speed(void **state)
 {
     struct cluster cluster;
@@ -395,6 +420,7 @@ int main(void)
         cmocka_unit_test(what_was_told_survives_and_all_heals),
         cmocka_unit_test(one_seed_is_one_run),
         cmocka_unit_test(a_failing_disk_is_fatal_and_the_swarm_starts_the_node_again),
+        cmocka_unit_test(no_disk_lies_before_it_may),
         cmocka_unit_test(speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
