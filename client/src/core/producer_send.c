@@ -70,8 +70,9 @@ static bool partition_identity(struct producer *p, struct producer_partition *pp
         return !pp->stale;
     }
     list_for_each (pos, &pp->queue) {
-        if (list_entry(pos, struct batch, link)->stamped) {
-            return true; /* goes on under the old epoch until those have ended */
+        struct batch *b = list_entry(pos, struct batch, link);
+        if (b->stamped && b->state != BATCH_DONE) {
+            return true; /* goes on under the old epoch until those have ended; done ones only wait to be told */
         }
     }
     pp->producer_id = p->producer_id;
