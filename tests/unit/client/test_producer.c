@@ -634,6 +634,39 @@ static void a_forgetful_partition_gets_a_new_epoch(void **state)
     world_close(&w);
 }
 
+/* A batch that ended as unknown behind others that did not: it stays in the queue, and holds up no new epoch. */
+static void an_unknown_batch_in_the_middle_does_not_keep_the_old_epoch(void **state)
+{
+    struct producer_config config;
+    struct world w;
+    struct load *l;
+    bool wake = false;
+
+    config_default(&config);
+    config.accum.batch_size_bytes = 1; /* the least: three records or so each */
+    config.accum.linger_ms = 0;
+    world_init(&w, 1, 16);
+    l = load_new(&w, &config);
+    load_first(l);
+    assert_true(world_run(&w, 1000, load_done, l));
+    w.partitions[0].producer_count = 0;
+    w.force_produce_error = ERR_UNKNOWN_OUTCOME;
+    w.force_produce_skip = 1;
+    w.force_produce_count = 1;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(load_send(l, 0, &wake), 0);
+    }
+    assert_true(world_run(&w, 3000, load_done, l));
+    assert_int_equal(l->fates[1].status, 0);
+    assert_true(l->counts[1] > 0);
+    assert_int_equal(l->fates[8].status, 0);
+    assert_int_equal(l->counts[2], 0);
+    assert_int_equal(w.init_requests, 2);
+    load_check(l);
+    load_free(l);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,6 +688,7 @@ int main(void)
         cmocka_unit_test(storms_with_refusals_are_honest),
         cmocka_unit_test(a_mute_leader_makes_no_duplicates),
         cmocka_unit_test(a_forgetful_partition_gets_a_new_epoch),
+        cmocka_unit_test(an_unknown_batch_in_the_middle_does_not_keep_the_old_epoch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

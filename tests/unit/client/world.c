@@ -518,7 +518,9 @@ static bool produce_one(struct world *w, struct world_link *l, uint32_t partitio
     int rv = 0;
 
     w->produce_partitions++;
-    if (w->force_produce_error != 0 && w->force_produce_count > 0) {
+    if (w->force_produce_skip > 0) {
+        w->force_produce_skip--;
+    } else if (w->force_produce_error != 0 && w->force_produce_count > 0) {
         w->force_produce_count--;
         result_init(w, r, partition, w->force_produce_error);
         return true;

@@ -92,6 +92,7 @@ struct world {
     uint32_t fetch_wait_ms;  /* until there is said to be nothing */
     uint8_t *payload;        /* room for an answer */
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
+    int force_produce_skip;  /* not these, which come before it */
     int force_produce_count; /* how often still */
     uint64_t produce_requests;
     uint64_t produce_partitions;
