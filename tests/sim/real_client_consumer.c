@@ -257,7 +257,7 @@ void real_consumer_tick(struct real_consumer *c)
 
 struct real_consumer *real_consumer_new(struct real_driver *d, struct workload *w)
 {
-    static const uint32_t sizes[] = {1000, 20000, 200000}; /* more takes a slow way longer than a request may */
+    static const uint32_t sizes[] = {1000, 20000, 2u << 20};
     struct real_consumer *c = calloc(1, sizeof *c);
     struct consumer_config config;
     int rv;

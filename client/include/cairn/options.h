@@ -11,6 +11,7 @@
  *   client_id                text, for the nodes' logs                              ("")
  *   connect_timeout_ms       until the next address is tried                        (1000)
  *   request_timeout_ms       a connection that owes an answer longer is closed      (5000)
+ *                            (one that is coming in: that brings nothing more so long)
  *   metadata_max_age_ms      refresh of what the client knows of its topics         (60000)
  * Producer
  *   linger_ms                how long a record may wait for company while earlier batches of its partition are

@@ -109,6 +109,7 @@ void conn_request(struct conn *conn, struct request *r, uint64_t timeout_ns)
     h.payload_length = (uint32_t)r->payload_size;
     frame_encode_header(&h, r->head);
     r->sent_ns = conn->core->now_ns;
+    r->timeout_ns = timeout_ns;
     r->deadline_ns = conn->core->now_ns + timeout_ns;
     if (conn->awaiting_count == 0) {
         conn->received_ns = conn->core->now_ns; /* silence counts from here */
@@ -263,6 +264,16 @@ static void conn_answer(struct conn *conn, const struct frame *frame)
     request_answered(r, frame->header.status, frame);
 }
 
+/* An answer may take a slow way longer than any timeout, and the others wait behind it: asked for again it would take
+ * as long again, for ever. While its bytes come, all have their whole time from the last of them. */
+static void conn_extend(struct conn *conn)
+{
+    list_for_each (pos, &conn->awaiting) {
+        struct request *r = list_entry(pos, struct request, await_link);
+        r->deadline_ns = conn->core->now_ns + r->timeout_ns;
+    }
+}
+
 void core_conn_read_commit(struct conn *conn, size_t n, uint64_t now_ns)
 {
     struct frame frame;
@@ -276,6 +287,8 @@ void core_conn_read_commit(struct conn *conn, size_t n, uint64_t now_ns)
     }
     if (frame_reader_error(&conn->reader) != 0) {
         conn_drop(conn, frame_reader_error(&conn->reader));
+    } else if (frame_reader_partial(&conn->reader)) {
+        conn_extend(conn);
     }
 }
 

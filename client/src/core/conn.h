@@ -24,7 +24,8 @@ struct request {
     bool last_of_send;
     bool patient; /* a long poll: silence is no sign of trouble */
     uint64_t sent_ns;
-    uint64_t deadline_ns;
+    uint64_t timeout_ns;
+    uint64_t deadline_ns; /* timeout_ns behind its sending, or behind the last bytes of an answer that is coming in */
     uint32_t payload_count;
     struct iovec *payload; /* in the same memory */
     size_t payload_size;

@@ -277,6 +277,60 @@ static void prefetch_is_bounded(void **state)
     world_close(&w);
 }
 
+/* An answer that takes longer than a request may: asked for again it would take as long again, for ever. */
+static void a_slow_way_needs_no_second_answer(void **state)
+{
+    struct consumer_config config;
+    struct reader r;
+    struct world w;
+
+    consumer_config_init(&config);
+    world_init(&w, 2, 8);
+    fill(&w, 0, 500);
+    fill(&w, 1, 500);
+    world_move_leader(&w, 0, 1);
+    world_move_leader(&w, 1, 1);
+    w.piece_bytes = 1000;
+    w.piece_ns = 500 * NS_PER_MS;
+    reader_init(&r, &w, &config);
+    assign(&r, 0, 0);
+    assign(&r, 1, 0);
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 600 * 1000, reader_poll, &r));
+    assert_true(w.now_ns > 8 * w.core.config.request_timeout_ms * NS_PER_MS);
+    assert_in_range(w.fetch_requests, 1, 2);
+    assert_int_equal(r.errors, 0);
+    reader_close(&r);
+    world_close(&w);
+}
+
+/* ... but one that has stopped coming is waited for no longer than one that has not begun. */
+static void an_answer_that_stops_in_the_middle_is_asked_for_again(void **state)
+{
+    struct consumer_config config;
+    struct reader r;
+    struct world w;
+
+    consumer_config_init(&config);
+    world_init(&w, 1, 9);
+    fill(&w, 0, 500);
+    world_move_leader(&w, 0, 1);
+    w.piece_bytes = 1000;
+    w.piece_ns = 100 * NS_PER_MS;
+    reader_init(&r, &w, &config);
+    assign(&r, 0, 0);
+    (void)world_run(&w, 2000, NULL, NULL);
+    assert_int_equal(w.fetch_requests, 1);
+    w.node_deaf[1] = true;
+    (void)world_run(&w, w.core.config.request_timeout_ms + config.fetch_max_wait_ms + 1000, NULL, NULL);
+    w.node_deaf[1] = false;
+    w.piece_bytes = 0;
+    r.wanted = total(&w);
+    assert_true(world_run(&w, 3000, reader_poll, &r));
+    reader_close(&r);
+    world_close(&w);
+}
+
 static void unknown_topic_is_told_after_some_patience(void **state)
 {
     struct consumer_config config;
@@ -487,6 +541,8 @@ int main(void)
         cmocka_unit_test(out_of_range_follows_the_policy),
         cmocka_unit_test(pause_holds_and_resume_continues),
         cmocka_unit_test(prefetch_is_bounded),
+        cmocka_unit_test(a_slow_way_needs_no_second_answer),
+        cmocka_unit_test(an_answer_that_stops_in_the_middle_is_asked_for_again),
         cmocka_unit_test(unknown_topic_is_told_after_some_patience),
         cmocka_unit_test(a_node_that_is_not_yet_of_a_cluster_is_no_other_cluster),
         cmocka_unit_test(another_topic_by_the_name_is_read_from_its_beginning),

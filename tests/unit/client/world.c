@@ -208,6 +208,24 @@ void world_init(struct world *w, uint32_t partitions, uint64_t seed)
     (void)rv;
 }
 
+/* Over a narrow way, from @at on: when its last byte is there. Takes @bytes. */
+static uint64_t to_client_in_pieces(struct world *w, struct world_link *l, uint8_t *bytes, size_t size, uint64_t at)
+{
+    for (size_t done = 0; done < size;) {
+        size_t n = size - done < w->piece_bytes ? size - done : w->piece_bytes;
+        struct world_event *e;
+
+        at += w->piece_ns;
+        e = event_push(w, EVENT_TO_CLIENT, l, at);
+        e->size = n;
+        e->bytes = malloc(n);
+        memcpy(e->bytes, bytes + done, n);
+        done += n;
+    }
+    free(bytes);
+    return at;
+}
+
 static void to_client(struct world *w, struct world_link *l, const struct frame_header *request, int status,
                       const uint8_t *message, size_t message_size, const uint8_t *payload, size_t payload_size,
                       uint64_t delay_ns)
@@ -241,6 +259,11 @@ static void to_client(struct world *w, struct world_link *l, const struct frame_
     if (w->reply != NULL) {
         w->reply(w, l, bytes, frame_size(&h));
         free(bytes);
+        return;
+    }
+    if (w->piece_bytes > 0) {
+        at = to_client_in_pieces(w, l, bytes, frame_size(&h), at);
+        l->to_client_ns = at;
         return;
     }
     e = event_push(w, EVENT_TO_CLIENT, l, at);

@@ -89,6 +89,8 @@ struct world {
     uint64_t topic_group;              /* of partition 0 */
     bool node_behind[WORLD_NODES + 1]; /* its metadata is of the topic before the last world_renew_topic() */
     uint64_t latency_ns;
+    uint32_t piece_bytes; /* of answers, that many a tick of piece_ns; 0: whole ones */
+    uint64_t piece_ns;
     uint32_t fetch_wait_ms;  /* until there is said to be nothing */
     uint8_t *payload;        /* room for an answer */
     int force_produce_error; /* every produce is answered with it, not applied; 0: none */
