@@ -529,16 +529,22 @@ static void wait_replaced(struct cluster *c)
     }
 }
 
-/* I6: a replica whose records are corrupt gets a successor, which learns everything from the others, by itself. */
-static void heal_rot(struct cluster *c, const struct cluster_node *rotten, uint64_t found)
+/* Not where a node would not start, or no majority is left that could let a successor in. */
+static bool can_replace(const struct cluster *c)
 {
-    bool lost = rotten->node == NULL;
-
     for (unsigned i = 0; i < c->n; i++) {
-        lost = lost || is_lost(&c->nodes[i]);
+        if (c->nodes[i].node == NULL || is_lost(&c->nodes[i])) {
+            return false;
+        }
     }
-    if (lost || c->workload.replication < 3) {
-        return; /* it would not start, or no majority is left that could let a successor in */
+    return c->workload.replication >= 3;
+}
+
+/* I6: a replica whose records are corrupt gets a successor, which learns everything from the others, by itself. */
+static void heal_rot(struct cluster *c, uint64_t found)
+{
+    if (!can_replace(c)) {
+        return;
     }
     wait_replaced(c);
     oracle_counts(c->oracle)->replaced += found;
@@ -569,6 +575,9 @@ static void rot(struct cluster *c)
     if (n->node == NULL || is_lost(n)) {
         return;
     }
+    if (can_replace(c)) {
+        wait_replaced(c); /* what a disk did before: a second loss while a successor still learns takes the majority */
+    }
     wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)draw(c, 0, c->config.shards - 1)));
     while (wal->flush.running) {
         sim_world_run_for(c->world, SIM_MS); /* were it lost at the kill, nothing would prove that the one before it was whole */
@@ -585,7 +594,7 @@ static void rot(struct cluster *c)
         oracle_node_rots(c->oracle, n->i);
         cluster_node_start(n);
         sim_world_run_for(c->world, SIM_S);
-        heal_rot(c, n, oracle_counts(c->oracle)->rot_found - found);
+        heal_rot(c, oracle_counts(c->oracle)->rot_found - found);
     }
 }
 
