@@ -98,7 +98,8 @@ static void draw_world(struct cluster *c, struct sim_params *sim)
  * anything for good. (disk_lies.c spares the newest write, as long as nothing stands behind it.) */
 static void draw_lies(struct cluster *c, struct sim_swarm_knobs *k)
 {
-    k->lie_mask = 1ull << draw(c, 0, c->n - 1);
+    c->config.liar = (unsigned)draw(c, 1, c->n);
+    k->lie_mask = 1ull << (c->config.liar - 1);
     k->lost_write_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
     k->astray_write_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
     k->rot_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
@@ -572,6 +573,9 @@ static void rot(struct cluster *c)
     uint64_t found = oracle_counts(c->oracle)->rot_found;
     uint64_t at;
 
+    if (c->config.liar != 0) {
+        n = &c->nodes[c->config.liar - 1]; /* what it lost may not have been noticed yet: no second disk may lose something */
+    }
     if (n->node == NULL || is_lost(n)) {
         return;
     }

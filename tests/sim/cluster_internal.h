@@ -51,6 +51,7 @@ struct cluster_config {
     bool stalls; /* a node cut off from its peers may have a disk that stalls for seconds */
     bool wipe; /* one node loses its disk */
     bool lies; /* one node's disk lies */
+    unsigned liar; /* the node whose disk does, from 1; 0: none */
     struct coordinator_config groups;
     uint64_t stop_mean_ns;    /* orderly stops; 0: none */
     uint64_t transfer_mean_ns; /* of leadership; 0: only what control asks for */
