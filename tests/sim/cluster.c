@@ -530,11 +530,11 @@ static void wait_replaced(struct cluster *c)
     }
 }
 
-/* Not where a node would not start, or no majority is left that could let a successor in. */
+/* Not where no majority is left that could let a successor in. */
 static bool can_replace(const struct cluster *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->nodes[i].node == NULL || is_lost(&c->nodes[i])) {
+        if (is_lost(&c->nodes[i])) {
             return false;
         }
     }
@@ -542,10 +542,10 @@ static bool can_replace(const struct cluster *c)
 }
 
 /* I6: a replica whose records are corrupt gets a successor, which learns everything from the others, by itself. */
-static void heal_rot(struct cluster *c, uint64_t found)
+static void heal_rot(struct cluster *c, const struct cluster_node *rotten, uint64_t found)
 {
-    if (!can_replace(c)) {
-        return;
+    if (rotten->node == NULL || !can_replace(c)) {
+        return; /* it would not start, which is right for some of what may rot */
     }
     wait_replaced(c);
     oracle_counts(c->oracle)->replaced += found;
@@ -570,18 +570,19 @@ static void rot(struct cluster *c)
     struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
     char path[ENV_PATH_MAX];
     const struct wal *wal;
-    uint64_t found = oracle_counts(c->oracle)->rot_found;
+    uint64_t found;
     uint64_t at;
 
     if (c->config.liar != 0) {
         n = &c->nodes[c->config.liar - 1]; /* what it lost may not have been noticed yet: no second disk may lose something */
     }
-    if (n->node == NULL || is_lost(n)) {
-        return;
-    }
     if (can_replace(c)) {
         wait_replaced(c); /* what a disk did before: a second loss while a successor still learns takes the majority */
     }
+    if (n->node == NULL || is_lost(n)) {
+        return;
+    }
+    found = oracle_counts(c->oracle)->rot_found;
     wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)draw(c, 0, c->config.shards - 1)));
     while (wal->flush.running) {
         sim_world_run_for(c->world, SIM_MS); /* were it lost at the kill, nothing would prove that the one before it was whole */
@@ -598,7 +599,7 @@ static void rot(struct cluster *c)
         oracle_node_rots(c->oracle, n->i);
         cluster_node_start(n);
         sim_world_run_for(c->world, SIM_S);
-        heal_rot(c, oracle_counts(c->oracle)->rot_found - found);
+        heal_rot(c, n, oracle_counts(c->oracle)->rot_found - found);
     }
 }
 
