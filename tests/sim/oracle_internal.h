@@ -62,6 +62,7 @@ struct seen_hard_state {
 };
 #define SEEN_HARD_MAX 16
 #define ORACLE_NEAR 64
+#define ORACLE_SHARDS_MAX 16
 
 /* What was durable when the replica was deleted, or its disk was wiped or rotted: its word may still be on the way. */
 struct seen_gone {
@@ -79,6 +80,8 @@ struct seen_replica {
     uint64_t replica;    /* its id; a successor on the same node has another */
     uint32_t generation; /* of its core; what follows from memory alone starts over with a new one */
     uint64_t session;    /* of its node */
+    uint32_t shard;      /* of its node, and the last of its turns that the replica was there in */
+    uint64_t turn;
     uint64_t term;
     uint64_t commit;
     uint64_t applied;
@@ -155,6 +158,7 @@ struct oracle {
     struct seen_replica *replicas;
     struct seen_replica *near[ORACLE_NODES_MAX][ORACLE_NEAR];
     uint64_t sessions[ORACLE_NODES_MAX];
+    uint64_t turns[ORACLE_NODES_MAX][ORACLE_SHARDS_MAX];
     bool leaving[ORACLE_NODES_MAX]; /* stopping in order */
     bool wiped[ORACLE_NODES_MAX];
     bool rotten[ORACLE_NODES_MAX];

@@ -117,6 +117,14 @@ static void follow_log(struct oracle *o, struct seen_replica *r, const struct gr
 
 /* ---- commit ---------------------------------------------------------------------------------------------------------- */
 
+/* Its topic was deleted, and it was dropped in a turn that may have stored and acknowledged something before. */
+static bool dropped(const struct oracle *o, const struct seen_replica *r)
+{
+    unsigned node = (unsigned)r->key.node;
+
+    return r->session == o->sessions[node] && r->turn != o->turns[node][r->shard] && oracle_group_doomed(o, r->key.group);
+}
+
 /* I1: what is committed is durable on a majority, of which the dead are part as well. */
 static void check_majority(struct oracle *o, const struct seen_group *g, const struct seen_replica *by, uint64_t index,
                            uint64_t term)
@@ -126,7 +134,7 @@ static void check_majority(struct oracle *o, const struct seen_group *g, const s
     for (unsigned node = 0; node < o->nodes; node++) {
         const struct seen_replica *r = oracle_find_replica(o, node, g->id);
         /* A node that is stopping flushes what it has; its very last turn is not seen. */
-        uint64_t end = r == NULL ? 0 : o->leaving[node] ? r->last : r->stored;
+        uint64_t end = r == NULL ? 0 : o->leaving[node] || (r->stored < index && dropped(o, r)) ? r->last : r->stored;
         if (r != NULL && end < r->gone.end) {
             end = r->gone.end;
         }
@@ -391,6 +399,8 @@ static void look(void *data, struct group *g)
     }
     r = oracle_get_replica(o, t->i, g->id);
     oracle_same_replica(r, core_replica(g->core));
+    r->shard = t->shard->id;
+    r->turn = o->turns[t->i][r->shard];
     if (r->session != o->sessions[t->i] || r->generation != g->generation) {
         r->session = o->sessions[t->i];
         r->generation = g->generation;
@@ -437,6 +447,8 @@ void oracle_turn(struct oracle *o, unsigned i, struct node *node, struct shard *
     struct turn t = {o, i, node, shard};
 
     o->counts.turns++;
+    static_assert(SHARDS_MAX <= ORACLE_SHARDS_MAX, "a counter each");
+    o->turns[i][shard->id]++;
     group_host_each(shard_host(shard), look, &t);
     if (shard_is_hub(shard)) {
         oracle_follow_founding(o, i, node_control(node));
