@@ -14,7 +14,7 @@ from cluster import TestFailure, check, wait_until
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.environ.get("CAIRN_INTEROP_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "cairn-interop")
-PREPARE_LIMIT_S = 240
+PREPARE_LIMIT_S = 90
 END_LIMIT_S = 40
 
 
