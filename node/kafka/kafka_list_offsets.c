@@ -68,7 +68,7 @@ static void begin_part(struct state *s, const struct metadata_topic *t,
 
     kafka_list_offsets_response_partition_init(out);
     out->partition_index = in->partition_index;
-    if (t == NULL || in->partition_index < 0 || (uint32_t)in->partition_index >= t->n_partitions) {
+    if (kafka_find_partition(t, in->partition_index) == NULL) {
         out->error_code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }

@@ -7,7 +7,7 @@ static int16_t judge(const struct metadata_topic *t,
                      const struct kafka_alter_partition_reassignments_request_partition *in, const char **text)
 {
     *text = NULL;
-    if (t == NULL || in->partition_index < 0 || (uint32_t)in->partition_index >= t->n_partitions) {
+    if (kafka_find_partition(t, in->partition_index) == NULL) {
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     if (in->replicas_count < 0) {

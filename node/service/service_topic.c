@@ -46,11 +46,9 @@ static void await_leaders(struct timer *timer)
     struct service *s = t->service;
     list_remove(&t->link);
     if (s->ending || has_leaders(s, &t->topic_id) || env_now_ms(s->env) >= t->deadline_ms) {
-        if (metadata_fsm_topic(service_metadata(s), &t->topic_id) == NULL) {
-            service_topic_finish(t, ERR_TIMEOUT, "the topic was made, but this node has not seen it in time, or it is deleted again");
-            return;
-        }
-        service_topic_finish(t, 0, NULL); /* it exists; who has no leader yet will have one */
+        bool seen = metadata_fsm_topic(service_metadata(s), &t->topic_id) != NULL; /* who has no leader yet will have one */
+        service_topic_finish(t, seen ? 0 : ERR_TIMEOUT,
+                             "the topic was made, but this node has not seen it in time, or it is deleted again");
         return;
     }
     list_push_back(&s->creating, &t->link);

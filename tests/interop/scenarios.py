@@ -27,6 +27,25 @@ def check_record(client, line):
         check(line["h"] == wanted, "%s: record %d's headers came back as %s" % (client.name, i, line["h"]))
 
 
+def start_member(client, cluster, topic, instance=""):
+    return client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=topic + "-group", count=0,
+                        instance=instance)
+
+
+def start_producer(client, cluster, topic, rate, count=1000000):
+    return client.start("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=0, count=count,
+                        rate=rate)
+
+
+def acknowledged(lines):
+    return [line["ack"] for line in lines if "ack" in line]
+
+
+def check_no_errors(client, lines):
+    errors = [line for line in lines if "error" in line]
+    check(not errors, "%s: errors reached the program: %s" % (client.name, errors[:3]))
+
+
 def check_consumed(client, lines, acked, sent, doubles):
     """Everything acknowledged is there, unchanged, each key in order; nothing that was not sent; doubles only where the
     client cannot help it. @lines may hold a record more than once where it was read again: offsets tell."""
@@ -64,7 +83,7 @@ def codecs(cluster, client, topic):
     for n, codec in enumerate(client.codecs):
         lines = client.call("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec=codec, first=n * each,
                             count=each, rate=0)
-        acked += [line["ack"] for line in lines if "ack" in line]
+        acked += acknowledged(lines)
     check(len(acked) == each * len(client.codecs), "%s: %d acknowledged" % (client.name, len(acked)))
     lines = consume_all(client, cluster, topic, topic + "-group", len(acked))
     check_consumed(client, lines, acked, acked, doubles=not client.idempotent)
@@ -74,17 +93,15 @@ def leader_loss(cluster, client, topic):
     """kill -9 of a partition's leader in the middle, and its return."""
     count, rate = 4000, 500
     cluster.create_topic(topic, PARTITIONS, 3)
-    producer = client.start("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=0, count=count,
-                            rate=rate)
+    producer = start_producer(client, cluster, topic, rate, count)
     producer.wait("a quarter is acknowledged", lambda p: len(p.of("ack")) >= count // 4)
     node, _ = cluster.leader(topic, 0)
     node.kill()
     producer.wait("more is acknowledged without node %d" % node.id, lambda p: len(p.of("ack")) >= count // 2)
     node.start()
     lines = producer.finish(120)
-    errors = [line for line in lines if "error" in line]
-    check(not errors, "%s: errors reached the program: %s" % (client.name, errors[:3]))
-    acked = [line["ack"] for line in lines if "ack" in line]
+    check_no_errors(client, lines)
+    acked = acknowledged(lines)
     check(len(set(acked)) == count, "%s: %d of %d acknowledged" % (client.name, len(set(acked)), count))
     cluster.wait_formed(3)
     lines = consume_all(client, cluster, topic, topic + "-group", count)
@@ -95,14 +112,12 @@ def groups(cluster, client, topic):
     """One to five members join and leave under load; everything is processed at least once, and committed."""
     rate, members_max = 300, 5
     cluster.create_topic(topic, PARTITIONS, 3)
-    producer = client.start("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=0, count=1000000,
-                            rate=rate)
+    producer = start_producer(client, cluster, topic, rate)
     members = []
     everybody = []
 
     def join():
-        members.append(client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=topic + "-group", count=0,
-                                    instance=""))
+        members.append(start_member(client, cluster, topic))
         everybody.append(members[-1])
 
     def all_busy():
@@ -118,7 +133,7 @@ def groups(cluster, client, topic):
         all_busy()
     join()
     lines = producer.end(120)
-    acked = [line["ack"] for line in lines if "ack" in line]
+    acked = acknowledged(lines)
     count = len(acked)
     check(sorted(set(acked)) == list(range(count)), "%s: not all of %d were acknowledged, once" % (client.name, count))
     seen = lambda: {number(line) for m in everybody for line in m.of("o")}  # noqa: E731
@@ -127,7 +142,7 @@ def groups(cluster, client, topic):
         member.end()
     check_consumed(client, [line for m in everybody for line in m.of("o")], acked, acked, doubles=not client.idempotent)
     # Who comes after them finds nothing left to do: all was committed.
-    late = client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=topic + "-group", count=0, instance="")
+    late = start_member(client, cluster, topic)
     client.call("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=count, count=PARTITIONS * 10, rate=0)
     late.wait("the late member sees new records", lambda m: len({number(line) for line in m.of("o")}) >= PARTITIONS * 10, 60)
     late.end()
@@ -180,10 +195,8 @@ def longest_pauses(lines):
 def rolling_restart(cluster, client, topic):
     """All nodes, one after the other, under a running group and a producer: no error reaches the program."""
     cluster.create_topic(topic, PARTITIONS, 3)
-    members = [client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=topic + "-group", count=0,
-                            instance="") for _ in range(3)]
-    producer = client.start("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=0, count=1000000,
-                            rate=500)
+    members = [start_member(client, cluster, topic) for _ in range(3)]
+    producer = start_producer(client, cluster, topic, 500)
     seen = lambda: {number(line) for m in members for line in m.of("o")}  # noqa: E731
     wait_until("%s: the group works" % client.name, lambda: len(seen()) > 500, 60)
     for node in cluster.nodes.values():
@@ -193,9 +206,8 @@ def rolling_restart(cluster, client, topic):
         node.start()
         cluster.wait_formed(3)
     lines = producer.end(120)
-    errors = [line for line in lines if "error" in line]
-    check(not errors, "%s: errors reached the program: %s" % (client.name, errors[:3]))
-    acked = [line["ack"] for line in lines if "ack" in line]
+    check_no_errors(client, lines)
+    acked = acknowledged(lines)
     check(sorted(set(acked)) == list(range(len(acked))), "%s: not all of %d were acknowledged, once" % (client.name, len(acked)))
     wait_until("%s: all is processed" % client.name, lambda: len(seen()) == len(acked), 60)
     for member in members:
@@ -213,11 +225,9 @@ def static_members(cluster, client, topic):
         say("  %s has no static members" % client.name)
         return
     cluster.create_topic(topic, PARTITIONS, 3)
-    start = lambda name: client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic,  # noqa: E731
-                                      group=topic + "-group", count=0, instance=name)
+    start = lambda name: start_member(client, cluster, topic, name)  # noqa: E731
     owners = [start("one"), start("two")]
-    producer = client.start("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=0, count=1000000,
-                            rate=300)
+    producer = start_producer(client, cluster, topic, 300)
     for member in owners:
         member.wait("a static member gets records", lambda m: len(m.of("o")) > 50)
     before = len(owners[0].of("revoked"))

@@ -165,16 +165,6 @@ static void benches_tell_numbers(void **state)
     server_stop(&s);
 }
 
-/* The world belongs to the server's thread. */
-static int64_t committed(struct server *s, const struct world_group *group, int32_t partition)
-{
-    int64_t offset;
-    pthread_mutex_lock(&s->mutex);
-    offset = world_group_offset(group, "billing", partition);
-    pthread_mutex_unlock(&s->mutex);
-    return offset;
-}
-
 static void groups_are_seen_and_set(void **state)
 {
     struct world_group group;
@@ -202,13 +192,13 @@ static void groups_are_seen_and_set(void **state)
     expect(&r, 0, "\"state\": \"Empty\"");
     run(&r, &s, CAIRN_CLI " group reset-offsets billing --topic " WORLD_TOPIC " --to-earliest");
     expect(&r, 0, "Nothing is changed yet");
-    assert_int_equal(committed(&s, &group, 1), 4);
+    assert_int_equal(world_group_served_offset(&group, &s, "billing", 1), 4);
     run(&r, &s, CAIRN_CLI " group reset-offsets billing --topic " WORLD_TOPIC ":1 --shift-by -3 --execute");
     expect(&r, 0, "Offsets of group billing are set");
-    assert_int_equal(committed(&s, &group, 1), 1);
+    assert_int_equal(world_group_served_offset(&group, &s, "billing", 1), 1);
     run(&r, &s, CAIRN_CLI " group reset-offsets billing --all-topics --to-offset 1000 --execute --json");
     expect(&r, 0, "\"new\": 4");
-    assert_int_equal(committed(&s, &group, 1), 4); /* the end */
+    assert_int_equal(world_group_served_offset(&group, &s, "billing", 1), 4); /* the end */
     run(&r, &s, CAIRN_CLI " group reset-offsets billing --all-topics");
     expect(&r, 2, "where to?");
     run(&r, &s, CAIRN_CLI " group reset-offsets billing --to-latest");

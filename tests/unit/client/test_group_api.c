@@ -40,12 +40,7 @@ static void close_all(struct fixture *f)
 
 static int64_t committed(struct fixture *f, int32_t partition)
 {
-    int64_t offset;
-
-    pthread_mutex_lock(&f->server.mutex);
-    offset = world_group_offset(&f->group, GROUP, partition);
-    pthread_mutex_unlock(&f->server.mutex);
-    return offset;
+    return world_group_served_offset(&f->group, &f->server, GROUP, partition);
 }
 
 /* Names and values, ending with NULL. */

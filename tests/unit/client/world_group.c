@@ -453,3 +453,13 @@ int64_t world_group_offset(const struct world_group *g, const char *group, int32
     o = saved != NULL ? groups_fsm_offset(saved, &topic, partition) : NULL;
     return o != NULL ? o->offset : -1;
 }
+
+int64_t world_group_served_offset(const struct world_group *g, struct server *s, const char *group, int32_t partition)
+{
+    int64_t offset;
+
+    pthread_mutex_lock(&s->mutex);
+    offset = world_group_offset(g, group, partition);
+    pthread_mutex_unlock(&s->mutex);
+    return offset;
+}

@@ -33,5 +33,7 @@ void world_group_close(struct world_group *g);
 void world_group_move(struct world_group *g, uint32_t node);
 /* What is committed of a partition of WORLD_TOPIC; -1: nothing. */
 int64_t world_group_offset(const struct world_group *g, const char *group, int32_t partition);
+/* The same while @s, whose thread the world belongs to, runs. */
+int64_t world_group_served_offset(const struct world_group *g, struct server *s, const char *group, int32_t partition);
 
 #endif
