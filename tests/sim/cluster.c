@@ -12,9 +12,9 @@
 #include "tests/sim/cluster_internal.h"
 
 #define SLOW_SYNC_MAX_NS (500 * SIM_MS)
-#define FETCH_MIN_BYTES 3000
 #define CUT_NS (10 * SIM_MS) /* how long a power cut may take, so that it meets each node in the middle of a write */
-#define DRIFT_MAX_PPM 10000 /* far more than any quartz */
+#define START_NS SIM_S /* a node that runs for so long has started */
+#define READ_ERRORS_MAX_PPM 1000
 #define STALL_MIN_NS (300 * SIM_MS)
 #define STALL_MAX_NS (3 * SIM_S)
 #define ACKS_LEAST 500
@@ -25,121 +25,24 @@
 #define REPLACE_LIMIT_NS (60 * SIM_S)  /* until corrupt replicas have successors that know everything */
 #define VERIFY_LIMIT_NS (20 * SIM_S)   /* until everything was read once more */
 
-static uint64_t draw(struct cluster *c, uint64_t low, uint64_t high)
-{
-    return sim_rng_range(&c->rng, low, high);
-}
-
-/* ---- the mix --------------------------------------------------------------------------------------------------------- */
-
-static void draw_config(struct cluster *c)
-{
-    static const uint64_t files[] = {64u << 10, 256u << 10, 1u << 20, 4u << 20};
-    static const uint64_t caches[] = {4u << 10, 64u << 10, 1u << 20, 64u << 20};
-    static const unsigned sizes[20] = {1, 2, 4, 5, 5, 7, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
-    struct cluster_config *f = &c->config;
-    struct workload *w = &c->workload;
-
-    c->n = c->params->nodes != 0 ? c->params->nodes : sizes[draw(c, 0, 19)];
-    f->seeds = c->n > 3 && draw(c, 0, 1) == 0 ? 3 : c->n; /* the others join what these form */
-    f->shards = 1 + (uint32_t)(c->params->seed & 1);
-    f->log_file_bytes = files[draw(c, 0, 3)];
-    f->cache_bytes = caches[draw(c, 0, 3)];
-    if (draw(c, 0, 3) == 0) {
-        f->election_timeout_ms = (uint32_t)draw(c, 300, 800);
-        f->heartbeat_ms = f->election_timeout_ms / 4;
-    }
-    f->disk_errors = draw(c, 0, 15) == 0;
-    f->wipe = c->n >= 3 && c->n <= f->seeds && !f->disk_errors && draw(c, 0, 5) == 0;
-    f->lies = c->n >= 3 && !f->wipe && draw(c, 0, 3) == 0;
-    f->transfer_mean_ns = draw(c, 0, 2) == 0 ? draw(c, 100, 5000) * SIM_MS : 0;
-    f->stop_mean_ns = draw(c, 0, 3) == 0 ? draw(c, 2, 10) * SIM_S : 0;
-    f->isolate_mean_ns = c->n > 1 && draw(c, 0, 1) == 0 ? draw(c, 1, 6) * SIM_S : 0;
-    f->isolate_max_ns = draw(c, 1000, 5000) * SIM_MS;
-
-    coordinator_config_default(&f->groups); /* a group must be able to live through much in a run */
-    f->groups.session_timeout_min_ms = 500;
-    f->groups.initial_delay_ms = (int32_t)draw(c, 0, 500);
-
-    w->n_nodes = c->n;
-    w->n_topics = 1 + (unsigned)draw(c, 0, 1);
-    w->churn = w->n_topics > 1 && draw(c, 0, 1) == 0 && !f->wipe; /* new topics find no third node any more */
-    w->partitions = 1 + (unsigned)draw(c, 0, 3);
-    w->replication = c->n < 3 ? c->n : 3;
-    w->batch_gap_ms = (uint32_t)draw(c, 10, 40) * w->partitions * w->n_topics;
-    w->records_max = (uint32_t)draw(c, 1, 10);
-    w->request_timeout_ms = (uint32_t)draw(c, 300, 3000);
-    w->delivery_timeout_ms = draw(c, 0, 2) == 0 ? (uint32_t)draw(c, 1000, 8000) : 0;
-    w->fetch_max_bytes = FETCH_MIN_BYTES + (uint32_t)sim_rng_skewed(&c->rng, 200000);
-}
-
-/* From a fast machine room to one with a bad switch and old disks. */
-static void draw_world(struct cluster *c, struct sim_params *sim)
-{
-    static const uint64_t latencies[] = {300 * SIM_US, 300 * SIM_US, 3 * SIM_MS, 20 * SIM_MS};
-    static const uint64_t syncs[] = {400 * SIM_US, 400 * SIM_US, 5 * SIM_MS, 30 * SIM_MS};
-    static const uint32_t buffers[] = {512u << 10, 512u << 10, 64u << 10, 16u << 10};
-
-    sim->net.latency_max_ns = latencies[draw(c, 0, 3)];
-    sim->net.spike_ppm = (uint32_t)(draw(c, 0, 2) * 500);
-    sim->net.spike_max_ns = draw(c, 10, 300) * SIM_MS;
-    sim->net.buffer_bytes = buffers[draw(c, 0, 3)];
-    sim->net.reset_ppm = draw(c, 0, 7) == 0 ? (uint32_t)draw(c, 1, 100) : 0;
-    sim->net.stall_timeout_ns = draw(c, 1, 20) * SIM_S;
-    sim->disk.sync_max_ns = syncs[draw(c, 0, 3)];
-    sim->loop.wake_max_ns = draw(c, 0, 3) == 0 ? draw(c, 10, 3000) * SIM_US : 10 * SIM_US;
-    sim->loop.work_max_ns = draw(c, 0, 3) == 0 ? draw(c, 10, 3000) * SIM_US : 40 * SIM_US;
-    sim->net.late_ppm = draw(c, 0, 1) == 0 ? (uint32_t)draw(c, 1000, 500000) : 0;
-    sim->net.late_max_ns = draw(c, 1, 5000) * SIM_MS;
-    sim->mono_drift_max_ppm = draw(c, 0, 1) == 0 ? (uint32_t)draw(c, 1, DRIFT_MAX_PPM) : 0;
-}
-
-/* The fault atlas: one disk lies, so that of three replicas two are whole, and only in a run in which no other disk loses
- * anything for good. (disk_lies.c spares the newest write, as long as nothing stands behind it.) */
-static void draw_lies(struct cluster *c, struct sim_swarm_knobs *k)
-{
-    c->config.liar = (unsigned)draw(c, 1, c->n);
-    k->lie_mask = 1ull << (c->config.liar - 1);
-    k->lost_write_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
-    k->astray_write_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
-    k->rot_mean_ns = draw(c, 0, 1) == 0 ? draw(c, 500, 10000) * SIM_MS : 0;
-}
-
-static bool may(const struct cluster *c, const char *kind)
-{
-    return c->params->faults == NULL || sim_swarm_named(c->params->faults, kind);
-}
-
-/* Only the named kinds; those that were not drawn get a middling frequency. */
-static void choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
-{
-    struct cluster_config *f = &c->config;
-    struct sim_params *sim = sim_world_knobs(c->world);
-
-    if (c->params->faults == NULL) {
-        return;
-    }
-    sim_swarm_choose(k, c->params->faults);
-    f->stop_mean_ns = !may(c, "stop") ? 0 : f->stop_mean_ns != 0 ? f->stop_mean_ns : 3 * SIM_S;
-    f->transfer_mean_ns = !may(c, "transfer") ? 0 : f->transfer_mean_ns != 0 ? f->transfer_mean_ns : SIM_S;
-    f->isolate_mean_ns = !may(c, "isolate") ? 0 : f->isolate_mean_ns != 0 ? f->isolate_mean_ns : 3 * SIM_S;
-    f->read_errors = may(c, "read_error");
-    f->disk_errors = may(c, "disk") || f->read_errors;
-    f->wipe = may(c, "wipe") && c->n >= 3 && c->n <= f->seeds;
-    f->lies = c->n >= 3 && !f->wipe;
-    sim->net.spike_ppm = may(c, "loss") ? 1000 : 0;
-    sim->net.reset_ppm = may(c, "tear") ? 50 : 0;
-    sim->net.late_ppm = may(c, "late") ? 300000 : 0;
-    sim->mono_drift_max_ppm = may(c, "drift") ? DRIFT_MAX_PPM : 0;
-}
-
 /* ---- faults beside the swarm's --------------------------------------------------------------------------------------- */
+
+/* Each sync takes longer than an election: what a deposed leader wrote is still on its way when it is replaced. Not while
+ * the node starts, which waits for one sync after the other: that would keep it busy until long after healing. */
+static void disk_stalls(struct cluster_node *n, bool on)
+{
+    struct sim_disk_knobs *knobs = sim_node_disk_knobs(n->machine);
+    const struct sim_disk_knobs *usual = &sim_world_knobs(n->cluster->world)->disk;
+    knobs->sync_min_ns = on ? STALL_MIN_NS : usual->sync_min_ns;
+    knobs->sync_max_ns = on ? STALL_MAX_NS : usual->sync_max_ns;
+}
 
 static void restart(struct sim_node *machine, void *data)
 {
     struct cluster *c = data;
     size_t id = sim_node_id(machine);
     if (id < c->n) {
+        disk_stalls(&c->nodes[id], false);
         cluster_node_start(&c->nodes[id]);
     } else {
         cluster_machine_start(&c->machines[id - c->n]);
@@ -152,7 +55,7 @@ static void cut_all(struct sim_world *world, void *data)
 
     oracle_trace(c->oracle, "cluster: all power is cut");
     oracle_counts(c->oracle)->power_all++;
-    sim_world_power_fails(world, (1ull << c->n) - 1, draw(c, 0, 1) * CUT_NS);
+    sim_world_power_fails(world, (1ull << c->n) - 1, cluster_draw(c, 0, 1) * CUT_NS);
 }
 
 static void stop_some(struct sim_world *world, void *data)
@@ -162,17 +65,8 @@ static void stop_some(struct sim_world *world, void *data)
     if (c->healed) {
         return;
     }
-    cluster_node_stop(&c->nodes[draw(c, 0, c->n - 1)]);
-    sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
-}
-
-/* Each sync takes longer than an election: what a deposed leader wrote is still on its way when it is replaced. */
-static void disk_stalls(struct cluster_node *n, bool on)
-{
-    struct sim_disk_knobs *knobs = sim_node_disk_knobs(n->machine);
-    const struct sim_disk_knobs *usual = &sim_world_knobs(n->cluster->world)->disk;
-    knobs->sync_min_ns = on ? STALL_MIN_NS : usual->sync_min_ns;
-    knobs->sync_max_ns = on ? STALL_MAX_NS : usual->sync_max_ns;
+    cluster_node_stop(&c->nodes[cluster_draw(c, 0, c->n - 1)]);
+    sim_world_at(world, sim_world_now(world) + cluster_draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
 }
 
 static void join_again(struct sim_world *world, void *data)
@@ -188,8 +82,8 @@ static void join_again(struct sim_world *world, void *data)
 /* Mostly one that leads something: others are missed by few. */
 static struct cluster_node *draw_leader(struct cluster *c)
 {
-    unsigned first = (unsigned)draw(c, 0, c->n - 1);
-    bool any = draw(c, 0, 3) == 0;
+    unsigned first = (unsigned)cluster_draw(c, 0, c->n - 1);
+    bool any = cluster_draw(c, 0, 3) == 0;
 
     for (unsigned i = 0; i < c->n && !any; i++) {
         if (oracle_leads(c->oracle, (first + i) % c->n)) {
@@ -199,34 +93,39 @@ static struct cluster_node *draw_leader(struct cluster *c)
     return &c->nodes[first];
 }
 
+static bool has_started(const struct cluster_node *n)
+{
+    return n->node != NULL && sim_world_now(n->cluster->world) >= n->begun_ns + START_NS;
+}
+
 /* The way to a leader that does not know that it was deposed, while clients reach both. */
 static void isolate_some(struct sim_world *world, void *data)
 {
     struct cluster *c = data;
     struct cluster_node *n = draw_leader(c);
-    uint64_t ways = draw(c, 1, 3); /* out, in, both */
+    uint64_t ways = cluster_draw(c, 1, 3); /* out, in, both */
 
     if (c->healed) {
         return;
     }
     oracle_trace(c->oracle, "cluster: n%u is cut off from its peers", n->i + 1);
     oracle_counts(c->oracle)->isolations++;
-    disk_stalls(n, c->config.stalls && draw(c, 0, 1) == 0);
+    disk_stalls(n, c->config.stalls && cluster_draw(c, 0, 1) == 0 && has_started(n));
     for (unsigned i = 0; i < c->n; i++) {
         if (i != n->i) {
             sim_net_block(world, n->machine, c->nodes[i].machine, (ways & 1) != 0);
             sim_net_block(world, c->nodes[i].machine, n->machine, (ways & 2) != 0);
         }
     }
-    sim_world_at(world, sim_world_now(world) + draw(c, c->config.isolate_max_ns / 3, c->config.isolate_max_ns), join_again, n);
-    sim_world_at(world, sim_world_now(world) + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
+    sim_world_at(world, sim_world_now(world) + cluster_draw(c, c->config.isolate_max_ns / 3, c->config.isolate_max_ns), join_again, n);
+    sim_world_at(world, sim_world_now(world) + cluster_draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
 }
 
 /* When all are members, and the topics are there. */
 static void wipe_one(struct sim_world *world, void *data)
 {
     struct cluster *c = data;
-    struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
+    struct cluster_node *n = &c->nodes[cluster_draw(c, 0, c->n - 1)];
     bool ready = oracle_counts(c->oracle)->topics_created >= c->workload.n_topics;
 
     for (unsigned i = 0; i < c->n; i++) {
@@ -253,10 +152,25 @@ static void disks_fail(struct sim_world *world, void *data)
     struct cluster *c = data;
     for (unsigned i = 0; i < c->n; i++) {
         struct sim_disk_knobs *knobs = sim_node_disk_knobs(c->nodes[i].machine);
-        knobs->sync_error_ppm = c->healed || !may(c, "disk") ? 0 : (uint32_t)draw(c, 0, 3000);
-        knobs->write_error_ppm = c->healed || !may(c, "disk") ? 0 : (uint32_t)draw(c, 0, 1000);
-        knobs->read_error_ppm = c->healed ? 0 : c->config.read_errors * (uint32_t)draw(c, 0, 1000);
+        knobs->sync_error_ppm = c->healed ? 0 : (uint32_t)cluster_draw(c, 0, 3000);
+        knobs->write_error_ppm = c->healed ? 0 : (uint32_t)cluster_draw(c, 0, 1000);
+        knobs->read_error_ppm = 0;
     }
+}
+
+/* What a disk would not give counts as lost for good: the fault atlas lets one disk do so, the one that may lie. */
+static void reads_fail(struct sim_world *world, void *data)
+{
+    struct cluster *c = data;
+
+    if (c->healed) {
+        return;
+    }
+    if (!cluster_may_lie(c)) {
+        sim_world_at(world, sim_world_now(world) + 100 * SIM_MS, reads_fail, c);
+        return;
+    }
+    sim_node_disk_knobs(c->nodes[c->config.liar - 1].machine)->read_error_ppm = (uint32_t)cluster_draw(c, 1, READ_ERRORS_MAX_PPM);
 }
 
 static void first_start(struct sim_world *world, void *data)
@@ -371,8 +285,8 @@ static void describe_clients(struct cluster *c)
 static void make_machines(struct cluster *c)
 {
     struct cluster_machine *m = cluster_machine_add(c, "c0");
-    uint64_t real = draw(c, 0, 3);
-    bool groups = draw(c, 0, 2) == 0;
+    uint64_t real = cluster_draw(c, 0, 3);
+    bool groups = cluster_draw(c, 0, 2) == 0;
 
     m->kinds[m->n++] = &client_admin;
     m->kinds[m->n++] = &client_consumer;
@@ -400,11 +314,11 @@ static void safety(struct cluster *c)
     uint64_t end = c->params->seconds * SIM_S;
     uint64_t heal_at = end * 6 / 10;
     /* Now and then the cluster must form under fire. */
-    uint64_t begin = draw(c, 0, 3) == 0 ? 10 * SIM_MS : draw(c, 2000, 4000) * SIM_MS;
+    uint64_t begin = cluster_draw(c, 0, 3) == 0 ? 10 * SIM_MS : cluster_draw(c, 2000, 4000) * SIM_MS;
     char text[300];
 
     sim_swarm_draw(&knobs, c->params->seed, c->n, begin, heal_at);
-    if (draw(c, 0, 1) == 0) {
+    if (cluster_draw(c, 0, 1) == 0) {
         knobs.node_mask = (1ull << (c->n + c->n_machines)) - 1;
     }
     /* A sync takes half a second at most: with more, a start alone can outlast the run. */
@@ -412,36 +326,40 @@ static void safety(struct cluster *c)
     if (knobs.slow_disk_factor_max > slow_max) {
         knobs.slow_disk_factor_max = (uint32_t)slow_max;
     }
-    knobs.full_disk_mean_ns = draw(c, 0, 4) == 0 ? draw(c, 1, 10) * SIM_S : 0;
+    knobs.full_disk_mean_ns = cluster_draw(c, 0, 4) == 0 ? cluster_draw(c, 1, 10) * SIM_S : 0;
     if (c->config.lies) {
-        draw_lies(c, &knobs);
+        cluster_draw_lies(c, &knobs);
     }
-    choose_faults(c, &knobs);
+    cluster_choose_faults(c, &knobs);
     c->config.stalls = knobs.slow_disk_mean_ns == 0; /* both together would stop a node for an hour */
     sim_swarm_describe(&knobs, text, sizeof text);
     oracle_trace(c->oracle, "cluster: %u nodes, %u shards, %u topics of %u partitions, faults: %s%s", c->n, c->config.shards,
                  c->workload.n_topics, c->workload.partitions, text, c->config.disk_errors ? " disk errors" : "");
     for (unsigned i = 0; i < c->n; i++) {
-        sim_world_at(c->world, draw(c, 0, 1500) * SIM_MS, first_start, &c->nodes[i]);
+        sim_world_at(c->world, cluster_draw(c, 0, 1500) * SIM_MS, first_start, &c->nodes[i]);
     }
     for (unsigned i = 0; i < c->n_machines; i++) {
         cluster_machine_start(&c->machines[i]);
     }
-    if (may(c, "power_all")) {
-        sim_world_at(c->world, draw(c, end / 4, end / 2), cut_all, c);
+    if (cluster_may(c, "power_all")) {
+        sim_world_at(c->world, cluster_draw(c, end / 4, end / 2), cut_all, c);
     }
     if (c->config.stop_mean_ns != 0) {
-        sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
+        sim_world_at(c->world, begin + cluster_draw(c, 1, 2 * c->config.stop_mean_ns), stop_some, c);
     }
     cluster_transfers_start(c, begin);
     if (c->config.isolate_mean_ns != 0) {
-        sim_world_at(c->world, begin + draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
+        sim_world_at(c->world, begin + cluster_draw(c, 1, 2 * c->config.isolate_mean_ns), isolate_some, c);
     }
     if (c->config.disk_errors) {
         sim_world_at(c->world, begin, disks_fail, c);
     }
+    if (c->config.read_errors) {
+        c->config.liar = c->config.liar != 0 ? c->config.liar : (unsigned)cluster_draw(c, 1, c->n);
+        sim_world_at(c->world, begin, reads_fail, c);
+    }
     if (c->config.wipe) {
-        sim_world_at(c->world, draw(c, end / 4, heal_at - 1), wipe_one, c);
+        sim_world_at(c->world, cluster_draw(c, end / 4, heal_at - 1), wipe_one, c);
     }
     sim_world_at(c->world, heal_at, heal, c);
     c->swarm = sim_swarm_new(c->world, &knobs, c->params->seed + 1, restart, c);
@@ -567,7 +485,7 @@ static void heal_rot(struct cluster *c, const struct cluster_node *rotten, uint6
 /* At the very end, one log rots where later flushes prove that it was whole: what recovery makes of it is all that counts. */
 static void rot(struct cluster *c)
 {
-    struct cluster_node *n = &c->nodes[draw(c, 0, c->n - 1)];
+    struct cluster_node *n = &c->nodes[cluster_draw(c, 0, c->n - 1)];
     char path[ENV_PATH_MAX];
     const struct wal *wal;
     uint64_t found;
@@ -583,18 +501,18 @@ static void rot(struct cluster *c)
         return;
     }
     found = oracle_counts(c->oracle)->rot_found;
-    wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)draw(c, 0, c->config.shards - 1)));
+    wal = shard_wal(shards_at(control_shards(node_control(n->node)), (uint32_t)cluster_draw(c, 0, c->config.shards - 1)));
     while (wal->flush.running) {
         sim_world_run_for(c->world, SIM_MS); /* were it lost at the kill, nothing would prove that the one before it was whole */
     }
     if (wal->flush.offset <= wal->current->fresh_end) {
         return;
     }
-    at = draw(c, wal->current->fresh_end, wal->flush.offset - 1);
+    at = cluster_draw(c, wal->current->fresh_end, wal->flush.offset - 1);
     wal_path(wal, "wal", wal->current->sequence, path);
     oracle_trace(c->oracle, "cluster: n%u rots: %s at %" PRIu64, n->i + 1, path, at);
     sim_node_kill(n->machine, SIM_END_KILL);
-    if (sim_node_flip_bit(n->machine, path, at, (unsigned)draw(c, 0, 7))) {
+    if (sim_node_flip_bit(n->machine, path, at, (unsigned)cluster_draw(c, 0, 7))) {
         n->rotten = true;
         oracle_node_rots(c->oracle, n->i);
         cluster_node_start(n);
@@ -617,9 +535,9 @@ void cluster_run(const struct cluster_params *params, struct cluster_result *res
     assert(c != NULL);
     c->params = params;
     sim_rng_init(&c->rng, params->seed ^ 0xc1c5);
-    draw_config(c);
+    cluster_draw_config(c);
     sim_params_default(&sim);
-    draw_world(c, &sim);
+    cluster_draw_world(c, &sim);
     sim.log_level = params->trace ? LOG_DEBUG : 0;
     sim.log_write = write_log;
     sim.log_data = c;

@@ -21,6 +21,7 @@ struct cluster_node {
     unsigned i; /* from 0; node id - 1 */
     struct node *node; /* NULL: down */
     struct env *env;
+    uint64_t begun_ns; /* when it was started */
     bool stopping;
     bool rotten; /* its disk has lied: it may refuse to start */
     bool refused; /* ... and it did, or would not go on */
@@ -47,11 +48,11 @@ struct cluster_config {
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
     bool disk_errors;
-    bool read_errors; /* only when asked for: see README.md */
+    bool read_errors; /* reads fail on one node's disk */
     bool stalls; /* a node cut off from its peers may have a disk that stalls for seconds */
     bool wipe; /* one node loses its disk */
     bool lies; /* one node's disk lies */
-    unsigned liar; /* the node whose disk does, from 1; 0: none */
+    unsigned liar; /* the node whose disk does either, from 1; 0: none */
     struct coordinator_config groups;
     uint64_t stop_mean_ns;    /* orderly stops; 0: none */
     uint64_t transfer_mean_ns; /* of leadership; 0: only what control asks for */
@@ -75,6 +76,14 @@ struct cluster {
     bool healed;
     bool over; /* nobody is started again */
 };
+
+/* cluster_mix.c: what the seed draws. */
+uint64_t cluster_draw(struct cluster *c, uint64_t low, uint64_t high);
+void cluster_draw_config(struct cluster *c);
+void cluster_draw_world(struct cluster *c, struct sim_params *sim);
+void cluster_draw_lies(struct cluster *c, struct sim_swarm_knobs *k);
+void cluster_choose_faults(struct cluster *c, struct sim_swarm_knobs *k); /* only those that --faults names */
+bool cluster_may(const struct cluster *c, const char *kind);
 
 void cluster_node_init(struct cluster *c, unsigned i);
 void cluster_node_start(struct cluster_node *n);

@@ -54,10 +54,11 @@ static void fill_params(const struct cluster_node *n, struct env *env, char *pee
     }
 }
 
-/* The disk has lied: from here on its node may find out, at any time. */
+/* The disk has lied, or would not give what it holds, which nobody can tell from rot: from here on its node may find out, at
+ * any time. */
 static void note_lies(struct cluster_node *n)
 {
-    if (!n->rotten && sim_node_lies(n->machine) > 0) {
+    if (!n->rotten && (sim_node_lies(n->machine) > 0 || sim_node_reads_failed(n->machine) > 0)) {
         n->rotten = true;
         oracle_node_rots(n->cluster->oracle, n->i);
     }
@@ -202,6 +203,7 @@ void cluster_node_start(struct cluster_node *n)
     struct sim_program program = {start, ended, n};
     if (!sim_node_running(n->machine) && n->refusals < REFUSALS_MAX) {
         oracle_trace(n->cluster->oracle, "cluster: n%u starts", n->i + 1);
+        n->begun_ns = sim_world_now(n->cluster->world);
         sim_node_start(n->machine, &program);
     }
 }

@@ -89,6 +89,7 @@ struct sim_disk {
     uint64_t size_limit_bytes;
     uint64_t used_bytes;
     uint64_t lies; /* writes that were lost or went elsewhere, bits that flipped */
+    uint64_t reads_failed;
     uint8_t **free_pages; /* recycled buffers */
     size_t n_free_pages;
     size_t free_capacity;

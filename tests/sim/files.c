@@ -149,6 +149,7 @@ int sim_file_read(struct env_file *file, void *data, size_t size, uint64_t offse
     }
     if (sim_rng_chance(rng, k->read_error_ppm)) {
         loop->world->counts.read_errors++;
+        loop->node->disk.reads_failed++;
         return fault(loop, ERR_IO);
     }
     if (sim_rng_chance(rng, k->flip_ppm) && size > 0) {

@@ -235,7 +235,7 @@ static void stream_clear(struct sim_point *point)
 }
 
 /* What is under way takes another, longer way. */
-static void stream_delay(struct sim_point *point, uint64_t ns)
+void sim_stream_delay(struct sim_point *point, uint64_t ns)
 {
     struct sim_stream *s = &point->out;
     for (size_t i = 0; i < s->n_segments; i++) {
@@ -259,7 +259,7 @@ void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind)
     if (!point->out.finished && !point->other->gone) {
         point->out.finished = true;
         if (point->out.n_segments > 0 && sim_rng_chance(&world->rng, world->params.net.late_ppm)) {
-            stream_delay(point, sim_draw_ns(world, world->params.net.late_max_ns));
+            sim_stream_delay(point, sim_draw_ns(world, world->params.net.late_max_ns));
         }
         segment_add(point, point->out.written, kind, false);
     }
@@ -268,7 +268,7 @@ void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind)
 /* ---- arrival --------------------------------------------------------------------------------- */
 
 /* The owner is told; what is under way stays so. */
-static void point_break(struct sim_point *point, int error)
+void sim_point_break(struct sim_point *point, int error)
 {
     point->error = error;
     point->out.finished = true;
@@ -281,7 +281,7 @@ void sim_point_fail(struct sim_point *point, int error)
 {
     if (point->error == 0 && !point->gone) {
         stream_clear(point);
-        point_break(point, error);
+        sim_point_break(point, error);
     }
 }
 
@@ -405,7 +405,7 @@ static void stream_schedule(struct sim_point *point)
     }
 }
 
-static void unstall(struct sim_world *world)
+void sim_net_unstall(struct sim_world *world)
 {
     list_for_each(l, &world->pairs) {
         struct sim_pair *pair = list_entry(l, struct sim_pair, link);
@@ -420,6 +420,26 @@ static void unstall(struct sim_world *world)
             }
         }
     }
+}
+
+void sim_stream_hurry(struct sim_point *point)
+{
+    struct sim_stream *s = &point->out;
+    struct sim_world *world = point->node->world;
+    uint64_t here = sim_here_ns(world);
+    uint64_t due = here + sim_net_latency(world, point->node, point->other->node);
+
+    if (s->busy_until <= here) {
+        return;
+    }
+    s->busy_until = here;
+    for (size_t i = 0; i < s->n_segments; i++) {
+        struct sim_segment *segment = segment_at(s, i);
+        segment->due = segment->due < due ? segment->due : due;
+    }
+    s->due_last = s->due_last < due ? s->due_last : due;
+    s->scheduled = false; /* an arrival at the old time finds nothing that is due, or nothing */
+    stream_schedule(point);
 }
 
 /* ---- ends of programs ------------------------------------------------------------------------ */
@@ -489,117 +509,5 @@ void sim_net_loop_ends(struct sim_loop *loop)
 
 void sim_net_powered(struct sim_node *node)
 {
-    unstall(node->world); /* what waits for it is now answered: by a reset */
-}
-
-/* ---- the harness ----------------------------------------------------------------------------- */
-
-void sim_net_block(struct sim_world *world, struct sim_node *from, struct sim_node *to, bool blocked)
-{
-    world->blocked[from->id][to->id] = blocked;
-    sim_hash_add(world, from->id ^ (to->id << 8) ^ ((uint64_t)blocked << 16));
-    if (!blocked) {
-        unstall(world);
-    }
-}
-
-void sim_net_partition(struct sim_world *world, uint64_t side_mask)
-{
-    for (size_t i = 0; i < world->n_nodes; i++) {
-        for (size_t j = 0; j < world->n_nodes; j++) {
-            world->blocked[i][j] = ((side_mask >> i) & 1) != ((side_mask >> j) & 1);
-        }
-    }
-    sim_hash_add(world, side_mask);
-    unstall(world);
-}
-
-void sim_net_partition_one_way(struct sim_world *world, uint64_t side_mask)
-{
-    for (size_t i = 0; i < world->n_nodes; i++) {
-        for (size_t j = 0; j < world->n_nodes; j++) {
-            world->blocked[i][j] = ((side_mask >> i) & 1) != 0 && ((side_mask >> j) & 1) == 0;
-        }
-    }
-    sim_hash_add(world, ~side_mask);
-    unstall(world);
-}
-
-void sim_net_heal(struct sim_world *world)
-{
-    memset(world->blocked, 0, sizeof(world->blocked));
-    unstall(world);
-}
-
-void sim_net_slow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t extra_ns)
-{
-    world->extra_ns[from->id][to->id] = extra_ns;
-}
-
-/* What waited to get onto a line that was narrow is on its way now. */
-static void stream_hurry(struct sim_point *point)
-{
-    struct sim_stream *s = &point->out;
-    struct sim_world *world = point->node->world;
-    uint64_t here = sim_here_ns(world);
-    uint64_t due = here + sim_net_latency(world, point->node, point->other->node);
-
-    if (s->busy_until <= here) {
-        return;
-    }
-    s->busy_until = here;
-    for (size_t i = 0; i < s->n_segments; i++) {
-        struct sim_segment *segment = segment_at(s, i);
-        segment->due = segment->due < due ? segment->due : due;
-    }
-    s->due_last = s->due_last < due ? s->due_last : due;
-    s->scheduled = false; /* an arrival at the old time finds nothing that is due, or nothing */
-    stream_schedule(point);
-}
-
-void sim_net_narrow(struct sim_world *world, struct sim_node *from, struct sim_node *to, uint64_t bytes_per_s)
-{
-    uint64_t before = world->narrow_bytes_per_s[from->id][to->id];
-
-    world->narrow_bytes_per_s[from->id][to->id] = bytes_per_s;
-    if (before == 0 || (bytes_per_s != 0 && bytes_per_s <= before)) {
-        return;
-    }
-    list_for_each(l, &world->pairs) {
-        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
-        for (int i = 0; i < 2; i++) {
-            struct sim_point *point = &pair->points[i];
-            if (point->node == from && point->other->node == to && point->out.n_segments > 0) {
-                stream_hurry(point);
-            }
-        }
-    }
-}
-
-void sim_net_half_open(struct sim_world *world, struct sim_node *a, struct sim_node *b, uint64_t late_ns)
-{
-    list_for_each(l, &world->pairs) {
-        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
-        for (int i = 0; i < 2; i++) {
-            struct sim_point *point = &pair->points[i];
-            if (point->node == a && point->other->node == b && point->error == 0 && !point->gone) {
-                stream_delay(point, late_ns);
-                point_break(point, ERR_CLOSED);
-                world->counts.net_half_open++;
-            }
-        }
-    }
-}
-
-void sim_net_reset(struct sim_world *world, struct sim_node *a, struct sim_node *b)
-{
-    list_for_each(l, &world->pairs) {
-        struct sim_pair *pair = list_entry(l, struct sim_pair, link);
-        struct sim_node *x = pair->points[0].node;
-        struct sim_node *y = pair->points[1].node;
-        if ((x == a && y == b) || (x == b && y == a)) {
-            sim_point_fail(&pair->points[0], ERR_CLOSED);
-            sim_point_fail(&pair->points[1], ERR_CLOSED);
-        }
-    }
+    sim_net_unstall(node->world); /* what waits for it is now answered: by a reset */
 }

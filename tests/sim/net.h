@@ -99,6 +99,11 @@ void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind);
 void sim_point_fail(struct sim_point *point, int error);
 /* This side is over now. */
 void sim_point_over(struct sim_point *point);
+/* ... with an error; the other side does not know. */
+void sim_point_break(struct sim_point *point, int error);
+void sim_stream_delay(struct sim_point *point, uint64_t ns); /* what is on its way comes later */
+void sim_stream_hurry(struct sim_point *point); /* what waited to get onto a line that was narrow is on its way now */
+void sim_net_unstall(struct sim_world *world); /* what waits for a way that is open again goes on */
 
 /* ---- net_conn.c ---- */
 void sim_point_readable(struct sim_point *point); /* the owner is to be called, if it reads */

@@ -330,6 +330,11 @@ uint64_t sim_node_lies(const struct sim_node *node)
     return node->disk.lies;
 }
 
+uint64_t sim_node_reads_failed(const struct sim_node *node)
+{
+    return node->disk.reads_failed;
+}
+
 void sim_node_stall_disk(struct sim_node *node, uint64_t until_ns)
 {
     node->disk_stalled_until = until_ns;

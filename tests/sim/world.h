@@ -202,6 +202,7 @@ uint64_t sim_node_disk_errors(const struct sim_node *node);
 enum sim_lie { SIM_LIE_NONE, SIM_LIE_LOST, SIM_LIE_ASTRAY, SIM_LIE_ROT };
 void sim_node_lie(struct sim_node *node, enum sim_lie lie);
 uint64_t sim_node_lies(const struct sim_node *node); /* told so far */
+uint64_t sim_node_reads_failed(const struct sim_node *node); /* so far */
 /* What must reach the platter, or come from it, waits until then. */
 void sim_node_stall_disk(struct sim_node *node, uint64_t until_ns);
 uint64_t sim_node_disk_size(const struct sim_node *node);
