@@ -4,6 +4,7 @@ the same round: absolute figures of a shared machine mean little, the ratios do.
 
     tests/bench/run.py                          three rounds of everything, a table
     tests/bench/run.py --rounds 1 --json        for programs
+    tests/bench/run.py --kafka                  also librdkafka through the Kafka port, by turns with the native client
     tests/bench/run.py --only produce-1k --perf where the time goes, by process and function
 """
 import argparse
@@ -29,12 +30,44 @@ CASES = {
 }
 
 
-def bench(build, cluster, arguments):
-    command = [os.path.join(build, "client", "cairn"), "bench"] + arguments + ["--json", "--bootstrap", cluster.bootstrap()]
+def answer_of(command):
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if result.returncode != 0:
-        sys.exit("run.py: %s: %s" % (" ".join(command), result.stderr.strip()))
+        sys.exit("run.py: %s: %s" % (" ".join(command), result.stderr.strip() or result.stdout.strip()))
     return json.loads(result.stdout)
+
+
+def bench(build, cluster, arguments):
+    return answer_of([os.path.join(build, "client", "cairn"), "bench"] + arguments + ["--json", "--bootstrap", cluster.bootstrap()])
+
+
+KAFKA_TURNS = 2
+KAFKA_BATCH_BYTES = 1000000  # librdkafka's default; the native client is given the same
+
+
+def kafka(build, cluster, seconds):
+    """MB/s of the native client and of librdkafka, A B A B: produced with the same batches, and then read, each of the same topic."""
+    program = os.path.join(build, "tests", "bench", "rdkafka_bench")
+    if not os.access(program, os.X_OK):
+        sys.exit("run.py: --kafka needs %s: install librdkafka-dev and build again" % program)
+    sums = {}
+    for turn in range(KAFKA_TURNS):
+        topics = ["native-%d" % turn, "rdkafka-%d" % turn]
+        for topic in topics:
+            cluster.create_topic(topic, 6)
+        for what in ("produce", "consume"):
+            native = [what, "--topic", topics[0], "--seconds", str(seconds)]
+            if what == "produce":
+                native += ["--size", "1024", "--batch-size", str(KAFKA_BATCH_BYTES), "--linger", "5"]
+            theirs = [program, what, cluster.kafka_bootstrap(), topics[1 if what == "produce" else 0], str(seconds), "1024",
+                      str(KAFKA_BATCH_BYTES)]
+            ways = [("native", lambda: bench(build, cluster, native)), ("rdkafka", lambda: answer_of(theirs))]
+            for who, measure in ways if turn % 2 == 0 else reversed(ways):
+                sums.setdefault("%s-%s" % (who, what), []).append(measure()["mb_per_second"])
+    found = {key: statistics.mean(values) for key, values in sums.items()}
+    for what in ("produce", "consume"):
+        found["rdkafka/native-" + what] = found["rdkafka-" + what] / found["native-" + what]
+    return found
 
 
 def limits(build, directory):
@@ -103,6 +136,8 @@ def one_round(build, args, results):
                 found["latency_ratio"] = r["latency_us"]["p50"] / (found["sync_us"] + 2 * found["ping_pong_us"])
             else:
                 found[name] = r[key]
+        if args.kafka:
+            found.update(kafka(build, c, args.seconds))
         if args.idle:
             found["idle_core_percent"] = idle(c, args.idle, 10)
     results.append(found)
@@ -117,6 +152,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--only", action="append", choices=list(CASES))
     parser.add_argument("--idle", type=int, default=0, metavar="GROUPS", help="also the CPU of a node with so many idle groups")
+    parser.add_argument("--kafka", action="store_true", help="also librdkafka through the Kafka port (needs librdkafka-dev)")
     parser.add_argument("--perf", action="store_true", help="profile the whole machine meanwhile (needs perf)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
