@@ -1,5 +1,6 @@
-/* librdkafka through the Kafka port, as `cairn bench` goes through the native one: so much for so many seconds, acknowledged by
- * quorum, idempotent, or a topic read from its beginning. A line of JSON with the names that `cairn bench --json` uses.
+/* librdkafka through the Kafka port, as `cairn bench` goes through the native one: so much for so many seconds,
+ * acknowledged by quorum, idempotent, or a topic read from its beginning. A line of JSON with the names that `cairn
+ * bench --json` uses.
  *
  *   rdkafka_bench produce|consume HOST:PORT[,...] TOPIC SECONDS SIZE BATCH_BYTES */
 #include <librdkafka/rdkafka.h>
@@ -62,7 +63,8 @@ static void on_delivery(rd_kafka_t *k, const rd_kafka_message_t *m, void *data)
     r->bytes += m->len;
 }
 
-static struct result produce(rd_kafka_conf_t *conf, const char *topic, double seconds, size_t size, const char *batch_bytes)
+static struct result produce(rd_kafka_conf_t *conf, const char *topic, double seconds, size_t size,
+                             const char *batch_bytes)
 {
     struct result r = {0};
     uint8_t *value = calloc(1, size > 0 ? size : 1);
@@ -106,7 +108,8 @@ static void assign_all(rd_kafka_t *k, const char *topic)
     rd_kafka_topic_partition_list_t *list;
     rd_kafka_resp_err_t err = rd_kafka_metadata(k, 0, t, &metadata, END_MS);
 
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1 || metadata->topics[0].partition_cnt > PARTITIONS_MAX) {
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1 ||
+        metadata->topics[0].partition_cnt > PARTITIONS_MAX) {
         fprintf(stderr, "rdkafka_bench: topic %s: %s\n", topic, rd_kafka_err2str(err));
         exit(1);
     }
@@ -172,7 +175,8 @@ int main(int argc, char **argv)
         return 2;
     }
     set(conf, "bootstrap.servers", argv[2]);
-    r = writes ? produce(conf, argv[3], atof(argv[4]), (size_t)atol(argv[5]), argv[6]) : consume(conf, argv[3], atof(argv[4]));
+    r = writes ? produce(conf, argv[3], atof(argv[4]), (size_t)atol(argv[5]), argv[6])
+               : consume(conf, argv[3], atof(argv[4]));
     printf("{\"records\": %llu, \"failed\": %llu, \"unknown\": 0, \"seconds\": %.3f, \"records_per_second\": %.0f, "
            "\"mb_per_second\": %.1f}\n",
            (unsigned long long)r.records, (unsigned long long)r.failed, r.seconds, (double)r.records / r.seconds,
