@@ -56,9 +56,18 @@ static void on_created(void *data, int status, const struct frame *frame)
 static void create(struct admin *a, unsigned topic, unsigned node)
 {
     Cairn__Native__CreateTopicRequest m = CAIRN__NATIVE__CREATE_TOPIC_REQUEST__INIT;
+    Cairn__Native__KeyValue setting;
+    Cairn__Native__KeyValue *settings[1] = {&setting};
+    char value[16];
     char name[16];
 
     client_topic_name(a->w, topic, name);
+    cairn__native__key_value__init(&setting);
+    snprintf(value, sizeof value, "%u", oracle_setting(topic));
+    setting.key = (char *)(uintptr_t)ORACLE_SETTING;
+    setting.value = value;
+    m.n_configs = 1;
+    m.configs = settings;
     m.name = name;
     m.partitions = a->w->partitions;
     m.replication = a->w->replication;

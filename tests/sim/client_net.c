@@ -268,6 +268,35 @@ uint64_t client_metadata_age_ns(struct client_net *net)
     return net->fetched_ns == 0 ? UINT64_MAX : env_now_ns(net->env) - net->fetched_ns;
 }
 
+/* A topic is told as it was made. */
+static void check_topic(struct client_net *net, unsigned topic, const Cairn__Native__TopicInfo *info)
+{
+    char setting[16];
+
+    snprintf(setting, sizeof setting, "%u", oracle_setting(topic));
+    if (info->n_partitions != net->w->partitions || info->replication != net->w->replication || info->n_configs != 1 ||
+        strcmp(info->configs[0]->key, ORACLE_SETTING) != 0 || strcmp(info->configs[0]->value, setting) != 0) {
+        oracle_violation(net->w->oracle, "topic %s: told with %zu partitions, %u replicas each, %zu settings (%s), made with %u, %u "
+                         "and one (%s)", info->name, info->n_partitions, info->replication, info->n_configs,
+                         info->n_configs > 0 ? info->configs[0]->value : "", net->w->partitions, net->w->replication, setting);
+    }
+    for (size_t i = 0; i < info->n_partitions; i++) {
+        const Cairn__Native__PartitionInfo *p = info->partitions[i];
+        for (size_t k = 0; k < p->n_replicas; k++) {
+            for (size_t other = 0; other < k; other++) {
+                if (p->replicas[k] == p->replicas[other]) {
+                    oracle_violation(net->w->oracle, "topic %s partition %u: two replicas on node %u", info->name, p->partition,
+                                     p->replicas[k]);
+                }
+            }
+        }
+        if (p->partition != i || p->n_replicas == 0) {
+            oracle_violation(net->w->oracle, "topic %s: partition %u of %zu replicas in place %zu", info->name, p->partition,
+                             p->n_replicas, i);
+        }
+    }
+}
+
 static void take_topic(struct client_net *net, struct client_topic *t, const Cairn__Native__TopicInfo *info)
 {
     struct uuid id;
@@ -283,6 +312,7 @@ static void take_topic(struct client_net *net, struct client_topic *t, const Cai
         return;
     }
     t->newest_group = info->partitions[0]->group;
+    check_topic(net, (unsigned)(t - net->topics), info);
     if (!uuid_equal(&id, &t->id) || t->n != info->n_partitions) {
         free(t->partitions);
         t->id = id;
@@ -295,6 +325,7 @@ static void take_topic(struct client_net *net, struct client_topic *t, const Cai
         const Cairn__Native__PartitionInfo *p = info->partitions[i];
         struct client_partition *mine = &t->partitions[p->partition];
         mine->part = oracle_part(net->w->oracle, &id, p->partition, p->group);
+        oracle_hinted(net->w->oracle, mine->part, p->leader_node, p->leader_epoch);
         /* An older leader's word does not undo a newer one's. */
         if (p->leader_node != 0 && p->leader_epoch >= mine->leader_epoch) {
             mine->leader = p->leader_node;

@@ -211,6 +211,7 @@ static void take_id(struct prober *p, const struct frame *frame)
     if (m == NULL) {
         oracle_violation(p->w->oracle, "a producer id's answer that cannot be read");
     }
+    oracle_producer_id(p->w->oracle, -1, -1, m->producer_id, m->producer_epoch);
     p->spare_id = m->producer_id;
     cairn__native__init_producer_id_response__free_unpacked(m, NULL);
 }

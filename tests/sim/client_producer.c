@@ -372,9 +372,10 @@ static void on_producer_id(void *data, int status, const struct frame *frame)
         return;
     }
     m = cairn__native__init_producer_id_response__unpack(NULL, frame->header.message_length, frame->message);
-    if (m == NULL || (p->id >= 0 && m->producer_id == p->id && m->producer_epoch <= p->epoch)) {
-        oracle_violation(p->w->oracle, "producer id %" PRId64 ": its epoch was not raised", p->id);
+    if (m == NULL) {
+        oracle_violation(p->w->oracle, "a producer id's answer that cannot be read");
     }
+    oracle_producer_id(p->w->oracle, p->id, p->epoch, m->producer_id, m->producer_epoch);
     oracle_trace(p->w->oracle, "client: producer id %" PRId64 " epoch %d", m->producer_id, m->producer_epoch);
     oracle_counts(p->w->oracle)->epoch_bumps += p->id >= 0;
     p->id = m->producer_id;

@@ -66,6 +66,7 @@ void oracle_free(struct oracle *o)
 {
     oracle_log_free(o);
     oracle_records_free(o);
+    oracle_answers_free(o);
     free(o);
 }
 

@@ -39,6 +39,8 @@
     X(list_times)       /* ... of a time */                                                                            \
     X(pedant_acks)      /* of the client that sends everything twice */                                               \
     X(pedant_refused)   /* epochs that began in the middle */                                                          \
+    X(pedant_spoilt)    /* batches that were refused as such */                                                        \
+    X(pedant_outside)   /* reads of what is not there, answered so */                                                  \
     X(probes)           /* questions to a leader whose successor had acknowledged something */                         \
     X(probes_answered)  /* ... without an error */                                                                     \
     X(topics_created)                                                                                                  \
@@ -138,6 +140,10 @@ bool oracle_members_whole(struct oracle *o, struct node *const *nodes, unsigned 
 
 /* ---- what clients know ------------------------------------------------------------------------------------------- */
 
+/* The one setting that each topic is made with. */
+#define ORACLE_SETTING "max.message.bytes"
+uint32_t oracle_setting(unsigned topic);
+
 struct oracle_part *oracle_part(struct oracle *o, const struct uuid *topic, uint32_t partition, uint64_t group);
 /* Somebody has asked for its topic to be deleted: from here on it may be gone. */
 void oracle_topic_doomed(struct oracle *o, const struct uuid *topic);
@@ -154,6 +160,9 @@ void oracle_sent(struct oracle *o, struct oracle_stream *s, uint32_t n);
 void oracle_attempted(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n);
 void oracle_refused(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n);
 void oracle_acked(struct oracle *o, struct oracle_stream *s, uint32_t seq, uint32_t n, int64_t base_offset);
+
+/* A producer id was given; @asked -1: a new one, else its epoch was to be raised from @asked_epoch. */
+void oracle_producer_id(struct oracle *o, int64_t asked, int32_t asked_epoch, int64_t id, int32_t epoch);
 
 /* The record's value: who sent it, and filler that only its place in the run determines. */
 #define ORACLE_VALUE_MIN 16
@@ -176,6 +185,10 @@ void oracle_reader_init(struct oracle_reader *r, struct oracle_part *part, bool 
 void oracle_reader_close(struct oracle_reader *r);
 /* Its question leaves. */
 void oracle_reader_asks(struct oracle_reader *r);
+/* @node (1..n) answered as the leader of that epoch. */
+void oracle_answered(struct oracle *o, const struct oracle_part *part, unsigned node, uint64_t leader_epoch);
+/* Somebody said that @node (0: nobody) leads in that epoch: there it is nobody else. */
+void oracle_hinted(struct oracle *o, const struct oracle_part *part, unsigned node, uint64_t leader_epoch);
 /* A leader has told somebody that @end is committed. */
 void oracle_told(struct oracle_part *part, uint64_t leader_epoch, int64_t end);
 /* A fetch's answer without error. Returns the bytes' number of batches. */

@@ -139,6 +139,11 @@ struct oracle_part {
     UT_hash_handle hh;
 };
 
+struct given_id {
+    int64_t id;
+    UT_hash_handle hh;
+};
+
 struct oracle_topic {
     struct uuid id;
     char name[64];
@@ -167,6 +172,7 @@ struct oracle {
     bool founded;
     struct oracle_part *parts;
     struct oracle_topic *topics;
+    struct given_id *given_ids;
     struct oracle_stream **streams;
     uint32_t n_streams;
     struct oracle_real *real; /* what was sent by the real client; NULL: nothing */
@@ -177,6 +183,7 @@ struct seen_group *oracle_group(struct oracle *o, uint64_t id);
 bool oracle_group_doomed(const struct oracle *o, uint64_t group);
 
 struct control;
+struct partition_fsm;
 struct shard;
 struct group;
 struct node;
@@ -194,6 +201,9 @@ bool oracle_digest(struct node *node, struct shard *shard, uint64_t group, uint3
 
 /* oracle_promises.c: at the end of a turn. */
 void oracle_follow_promises(struct oracle *o, struct seen_replica *r, const struct group *g, struct shard *shard);
+/* What @fsm of node @i says of where each epoch begins, it having applied all that is committed. */
+void oracle_check_epochs(struct oracle *o, const struct seen_group *g, unsigned i, const struct partition_fsm *fsm);
+void oracle_answers_free(struct oracle *o);
 void oracle_follow_founding(struct oracle *o, unsigned i, const struct control *c);
 
 /* oracle_records.c: offset @offset of @p holds record @seq of stream number @stream. True: that is news. */

@@ -203,7 +203,11 @@ static bool group_converged(struct oracle *o, struct seen_group *all, struct nod
         }
         r = oracle_find_replica(o, i, all->id);
         if (r != NULL && oracle_digest(nodes[i], shard, all->id, &digest, &high_watermark)) {
+            const struct partition *p = partition_find(shard, all->id);
             oracle_note_state(o, r, g->applied, digest);
+            if (p != NULL && g->applied == all->n_committed && !oracle_group_doomed(o, all->id)) {
+                oracle_check_epochs(o, all, i, partition_state(p));
+            }
         }
     }
     if (all->n_committed > 0 && !oracle_group_doomed(o, all->id) && (leaders != 1 || replicas + lost < all->voters)) {

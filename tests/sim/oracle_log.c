@@ -34,6 +34,20 @@ static void check_time(struct oracle *o, const struct seen_replica *r, const str
     }
 }
 
+/* The stamps that readers go by. */
+static void check_stamps(struct oracle *o, const struct seen_replica *r, const struct entry *entry)
+{
+    struct record_batch_header h;
+
+    if (entry->kind == ENTRY_BATCH &&
+        (record_batch_peek(entry->data, entry->length, &h) != 0 || h.size != entry->length ||
+         h.base_offset != entry->base_offset || (uint64_t)h.leader_epoch != entry->term)) {
+        oracle_violation(o, "group %" PRIu64 " entry %" PRIu64 ".%" PRIu64 " on node %" PRIu64 ": a batch of epoch %d at offset %" PRId64
+                         " in an entry at %" PRId64, r->group->id, entry->index, entry->term, r->key.node + 1,
+                         h.leader_epoch, h.base_offset, entry->base_offset);
+    }
+}
+
 /* Raft's log matching: the same index and term means the same entry, and the same entries before it. */
 static const struct seen_entry *note_entry(struct oracle *o, const struct seen_replica *r, uint64_t index, uint64_t term,
                                            uint64_t prev_term, const struct entry *entry)
@@ -79,6 +93,7 @@ static const struct seen_entry *note_entry(struct oracle *o, const struct seen_r
         e->base_offset = entry->base_offset;
         e->time_ms = entry->time_ms;
         check_time(o, r, e);
+        check_stamps(o, r, entry);
     }
     return e;
 }
