@@ -12,6 +12,7 @@
 #define BACKOFF_MS 50
 #define VERIFIER_BYTES (256u << 10)
 #define VERIFIER_WAIT_MS 5000 /* such an answer may take so long on a slow way */
+#define MISSED_MAX 8
 #define LATEST (-1) /* as the protocol has it */
 #define EARLIEST (-2)
 #define TIMES_BACK_MS 30000 /* about as long as a run takes */
@@ -37,6 +38,9 @@ struct fetch {
     unsigned node;
     unsigned n;
     bool listing;
+    uint64_t asked_ns;
+    uint32_t wait_ms;
+    uint32_t max_bytes[PARTS_MAX];
     unsigned parts[PARTS_MAX];
     struct oracle_part *asked[PARTS_MAX]; /* it may have been replaced meanwhile */
     uint32_t life[PARTS_MAX];
@@ -52,6 +56,7 @@ struct consumer {
     uint32_t lives[PARTS_MAX]; /* a reader that begins again is another one */
     unsigned busy[ORACLE_NODES_MAX]; /* fetches under way */
     struct list fetches;
+    unsigned missed; /* answers without the records that were there */
     bool verified;
 };
 
@@ -103,6 +108,33 @@ static struct follow *asker(struct fetch *fetch, unsigned k)
     return c->lives[i] == fetch->life[k] ? &c->follows[i] : NULL;
 }
 
+/* Whole batches up to what was asked for, but one in any case; nothing only where there is nothing, and then in time. */
+static void check_measure(struct fetch *fetch, const Cairn__Native__FetchResponse *m, uint32_t payload)
+{
+    struct consumer *c = fetch->consumer;
+    uint64_t waited_ms = (env_now_ns(c->env) - fetch->asked_ns) / SIM_MS;
+    bool failed = false;
+    bool missed = false;
+
+    for (unsigned k = 0; k < fetch->n; k++) {
+        const struct follow *f = asker(fetch, k);
+        const Cairn__Native__FetchPartitionResult *r = m->partitions[k];
+        failed |= r->error != 0;
+        missed |= f != NULL && r->error == 0 && payload == 0 && r->high_watermark > f->reader.offset;
+    }
+    /* Once it may be that the time was over in the very turn that brought the first record. */
+    c->missed += missed && !failed;
+    if (c->missed == MISSED_MAX) {
+        oracle_violation(c->w->oracle, "%d times there was nothing to read below the high watermark that was told with it, by node %u "
+                         "now", MISSED_MAX, fetch->node);
+    }
+    /* Both clocks drift, and timers are rounded. */
+    if (!failed && payload == 0 && waited_ms + 3 + fetch->wait_ms / 30 < fetch->wait_ms) {
+        oracle_violation(c->w->oracle, "node %u was to wait %u ms for records, it says that there are none after %" PRIu64 " ms",
+                         fetch->node, fetch->wait_ms, waited_ms);
+    }
+}
+
 static void take_fetched(struct fetch *fetch, const struct frame *frame)
 {
     struct consumer *c = fetch->consumer;
@@ -114,19 +146,27 @@ static void take_fetched(struct fetch *fetch, const struct frame *frame)
     if (m == NULL || m->n_partitions != fetch->n) {
         oracle_violation(o, "a fetch answer that cannot be read");
     }
+    check_measure(fetch, m, frame->header.payload_length);
     for (unsigned k = 0; k < fetch->n; k++) {
         const Cairn__Native__FetchPartitionResult *r = m->partitions[k];
         struct follow *f = asker(fetch, k);
         if (r->size > frame->header.payload_length - position) {
             oracle_violation(o, "a fetch answer whose payload is too short");
         }
+        if (f != NULL && r->error == ERR_NOT_LEADER) {
+            oracle_hinted(o, f->reader.part, r->leader_node, r->leader_epoch);
+        }
         if (f != NULL && r->error != 0) {
             part_failed(c, f, (int)r->error, "a fetch");
         } else if (f != NULL) {
             oracle_trace(o, "client: n%u fetched topic %u/%u from %" PRId64 ": %u bytes, high watermark %" PRId64 " epoch %" PRIu64,
                          fetch->node, f->topic, f->partition, f->reader.offset, r->size, r->high_watermark, r->leader_epoch);
-            (void)oracle_fetched(o, &f->reader, r->leader_epoch, r->high_watermark, r->log_start_offset,
-                                 frame->payload + position, r->size);
+            oracle_answered(o, f->reader.part, fetch->node, r->leader_epoch);
+            if (oracle_fetched(o, &f->reader, r->leader_epoch, r->high_watermark, r->log_start_offset,
+                               frame->payload + position, r->size) > 1 && r->size > fetch->max_bytes[k]) {
+                oracle_violation(o, "topic %u partition %u: %u bytes, no more than %u were asked for", f->topic, f->partition,
+                                 r->size, fetch->max_bytes[k]);
+            }
         }
         position += r->size;
     }
@@ -206,11 +246,14 @@ static int send_fetch(struct consumer *c, struct fetch *fetch)
         parts[k].offset = f->reader.offset;
         oracle_reader_asks(&f->reader);
         parts[k].max_bytes = c->verifier ? VERIFIER_BYTES : 1 + (uint32_t)client_random(c->net, c->w->fetch_max_bytes);
+        fetch->max_bytes[k] = parts[k].max_bytes;
         pointers[k] = &parts[k];
     }
     m.n_partitions = fetch->n;
     m.partitions = pointers;
     m.max_wait_ms = (uint32_t)client_random(c->net, 500);
+    fetch->wait_ms = m.max_wait_ms;
+    fetch->asked_ns = env_now_ns(c->env);
     m.min_bytes = 1;
     m.max_bytes = c->verifier ? 4 * VERIFIER_BYTES : 4 * c->w->fetch_max_bytes;
     return client_request(c->net, fetch->node, CALL_FETCH, &m.base, NULL, 0,
