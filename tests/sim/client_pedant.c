@@ -1,6 +1,7 @@
 /* The pedant: an idempotent producer of single records that does on purpose what others do rarely. It sends a record twice at
- * once, comes back with one that was acknowledged long ago, raises its epoch again and again, and begins some epochs in the
- * middle, which nobody may take. */
+ * once, comes back with one that was acknowledged long ago, raises its epoch again and again, begins some epochs in the
+ * middle, and others with a batch that is not one, which nobody may take. It reads where there is nothing, and in some runs asks for
+ * more producer ids than a node takes at once. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,10 +16,13 @@
 #define RECORDS_AN_EPOCH 3
 #define BATCH_BYTES_MAX (128u << 10)
 #define SEQUENCE_AHEAD 3
+#define IDS_MANY 1100 /* a node has blocks of 1,000 */
+#define IDS_AT_ONCE 8
+#define FAR_OFF (1ll << 40)
 
 struct pedant;
 
-enum step { ASK_ID, BEGIN_AHEAD, SEND, AGAIN };
+enum step { ASK_ID, BEGIN_AHEAD, SPOIL, SEND, AGAIN };
 
 struct lane {
     struct pedant *pedant;
@@ -58,6 +62,9 @@ struct pedant {
     struct client_tick tick;
     struct lane lanes[CLIENT_TOPICS_MAX][16];
     struct list calls;
+    unsigned ids_wanted; /* beside its own, all of one node */
+    unsigned ids_asked;  /* under way */
+    unsigned ids_node;
     uint8_t *scratch;
     uint8_t *value;
 };
@@ -115,6 +122,9 @@ static void taken(struct asked *call, int64_t offset)
 {
     struct oracle *o = call->lane->pedant->w->oracle;
 
+    if (call->step == SPOIL) {
+        oracle_violation(o, "stream %u: node %u took a spoilt batch", oracle_stream_id(call->stream), call->node);
+    }
     if (call->step == BEGIN_AHEAD) {
         oracle_violation(o, "stream %u: node %u took an epoch that begins with sequence number %d", oracle_stream_id(call->stream),
                          call->node, SEQUENCE_AHEAD);
@@ -128,6 +138,10 @@ static void refused(struct asked *call, int error)
     struct oracle *o = call->lane->pedant->w->oracle;
 
     oracle_counts(o)->not_leader += error == ERR_NOT_LEADER;
+    if (call->step == SPOIL) {
+        oracle_counts(o)->pedant_spoilt += error == ERR_CORRUPT || error == ERR_INVALID_RECORD;
+        return;
+    }
     if (call->step == BEGIN_AHEAD) {
         oracle_counts(o)->pedant_refused += error == ERR_OUT_OF_ORDER_SEQUENCE;
         if (!err_retriable(error) && error != ERR_UNKNOWN_TOPIC && error != ERR_OUT_OF_ORDER_SEQUENCE) {
@@ -171,7 +185,7 @@ static void on_produced(void *data, int status, const struct frame *frame)
         if (!ok) {
             client_refresh(lane->pedant->net);
         }
-        if (lane->under_way == 0 && lane->step == BEGIN_AHEAD) {
+        if (lane->under_way == 0 && (lane->step == BEGIN_AHEAD || lane->step == SPOIL)) {
             lane->step = SEND; /* whatever became of it: one try */
         } else if (lane->under_way == 0) {
             go_on(lane);
@@ -193,7 +207,9 @@ static void on_id(void *data, int status, const struct frame *frame)
         if (m == NULL) {
             oracle_violation(p->w->oracle, "a producer id's answer that cannot be read");
         }
-        lane->step = m->producer_id == lane->id && client_random(p->net, 3) == 0 ? BEGIN_AHEAD : SEND;
+        uint64_t dice = client_random(p->net, 6);
+        oracle_producer_id(p->w->oracle, lane->id, lane->epoch, m->producer_id, m->producer_epoch);
+        lane->step = m->producer_id == lane->id && dice < 2 ? BEGIN_AHEAD : dice == 2 ? SPOIL : SEND;
         lane->id = m->producer_id;
         lane->epoch = m->producer_epoch;
         lane->stream = oracle_stream(p->w->oracle, lane->part, lane->id, (int16_t)lane->epoch);
@@ -263,7 +279,7 @@ static void send(struct lane *lane, unsigned node, const uint8_t *bytes, size_t 
     m.n_partitions = 1;
     m.partitions = parts;
     m.timeout_ms = p->w->request_timeout_ms;
-    if (lane->step != BEGIN_AHEAD) {
+    if (lane->step != BEGIN_AHEAD && lane->step != SPOIL) {
         oracle_attempted(p->w->oracle, lane->stream, lane->seq, 1);
     }
     check_sent(call, client_request(p->net, node, CALL_PRODUCE, &m.base, bytes, size, p->w->request_timeout_ms + 500,
@@ -278,8 +294,24 @@ static struct record_batch_stamp stamp_of(const struct lane *lane)
     return stamp;
 }
 
-/* A record of the stream behind those that it will have: whoever reads it sees that it was never sent. */
-static void begin_ahead(struct lane *lane, unsigned node)
+/* One bit that no longer fits its crc, or a crc that fits what makes no sense. */
+static void spoil(struct pedant *p, const struct lane *lane, uint8_t *bytes, size_t size)
+{
+    static const uint8_t senseless[] = {22, 26, 60}; /* attributes, last offset's delta, count: their lowest bytes */
+    uint64_t dice = client_random(p->net, 2);
+
+    if (dice == 0) {
+        size_t at = RECORD_BATCH_CRC_BEGIN + client_random(p->net, size - RECORD_BATCH_CRC_BEGIN);
+        bytes[at] ^= (uint8_t)(1u << client_random(p->net, 8));
+    } else {
+        size_t at = senseless[client_random(p->net, sizeof senseless)];
+        bytes[at] |= at == 22 ? RECORD_ATTRIBUTE_CONTROL : 2;
+        record_batch_set_producer(bytes, size, lane->id, (int16_t)lane->epoch, 0);
+    }
+}
+
+/* A record of the stream behind those that it will have, or a spoilt one: whoever reads it sees that it was never sent. */
+static void begin_badly(struct lane *lane, unsigned node)
 {
     struct pedant *p = lane->pedant;
     struct record_batch_stamp stamp = stamp_of(lane);
@@ -288,7 +320,7 @@ static void begin_ahead(struct lane *lane, unsigned node)
     size_t size;
     int rv;
 
-    stamp.base_sequence = SEQUENCE_AHEAD;
+    stamp.base_sequence = lane->step == SPOIL ? 0 : SEQUENCE_AHEAD;
     memset(p->value, 0, ORACLE_VALUE_MIN);
     record_builder_init(&builder, p->scratch, BATCH_BYTES_MAX);
     rv = record_builder_append(&builder, NULL, -1, p->value, ORACLE_VALUE_MIN, NULL, 0, env_wall_ms(p->env));
@@ -296,6 +328,9 @@ static void begin_ahead(struct lane *lane, unsigned node)
     rv = record_builder_finish(&builder, &stamp, NULL, &bytes, &size);
     assert(rv == 0);
     (void)rv;
+    if (lane->step == SPOIL) {
+        spoil(p, lane, bytes, size);
+    }
     send(lane, node, bytes, size);
 }
 
@@ -321,6 +356,82 @@ static void send_record(struct lane *lane, unsigned node)
     }
 }
 
+static void on_outside(void *data, int status, const struct frame *frame)
+{
+    struct asked *call = data;
+    struct lane *lane = call->lane;
+    struct oracle *o = lane->pedant->w->oracle;
+
+    if (status == 0 && frame->header.status == 0) {
+        Cairn__Native__FetchResponse *m =
+            cairn__native__fetch_response__unpack(NULL, frame->header.message_length, frame->message);
+        int error = m == NULL || m->n_partitions != 1 ? 0 : (int)m->partitions[0]->error;
+        int due = call->seq == lane->pedant->w->partitions ? ERR_UNKNOWN_TOPIC : ERR_OFFSET_OUT_OF_RANGE;
+        if (error != due && error != ERR_UNKNOWN_TOPIC && !err_retriable(error)) {
+            oracle_violation(o, "partition %u: node %u says %s to a reader who asks for what is not there, not %s", call->seq,
+                             call->node, err_name(error), err_name(due));
+        }
+        oracle_counts(o)->pedant_outside += error == due;
+        cairn__native__fetch_response__free_unpacked(m, NULL);
+    }
+    if (call->life == lane->life) {
+        lane->under_way--;
+    }
+    list_remove(&call->link);
+    free(call);
+}
+
+/* From far behind the end, or from a partition behind the last. */
+static void read_outside(struct lane *lane, unsigned node)
+{
+    struct pedant *p = lane->pedant;
+    Cairn__Native__FetchRequest m = CAIRN__NATIVE__FETCH_REQUEST__INIT;
+    Cairn__Native__FetchPartition part = CAIRN__NATIVE__FETCH_PARTITION__INIT;
+    Cairn__Native__FetchPartition *parts[1] = {&part};
+    struct asked *call = asked_new(lane, node);
+
+    call->seq = client_random(p->net, 4) == 0 ? p->w->partitions : lane->partition;
+    part.topic_id = (ProtobufCBinaryData){sizeof lane->topic_id.bytes, lane->topic_id.bytes};
+    part.partition = call->seq;
+    part.offset = oracle_known_end(lane->part) + FAR_OFF;
+    part.max_bytes = 1;
+    m.n_partitions = 1;
+    m.partitions = parts;
+    m.max_bytes = 1;
+    check_sent(call, client_request(p->net, node, CALL_FETCH, &m.base, NULL, 0, p->w->request_timeout_ms + 500, on_outside, call));
+}
+
+static void on_one_of_many(void *data, int status, const struct frame *frame)
+{
+    struct pedant *p = data;
+
+    p->ids_asked--;
+    if (status == 0 && frame->header.status == 0) {
+        Cairn__Native__InitProducerIdResponse *m =
+            cairn__native__init_producer_id_response__unpack(NULL, frame->header.message_length, frame->message);
+        if (m == NULL) {
+            oracle_violation(p->w->oracle, "a producer id's answer that cannot be read");
+        }
+        oracle_producer_id(p->w->oracle, -1, -1, m->producer_id, m->producer_epoch);
+        p->ids_wanted -= p->ids_wanted > 0;
+        cairn__native__init_producer_id_response__free_unpacked(m, NULL);
+    }
+}
+
+static void ask_many_ids(struct pedant *p)
+{
+    while (p->ids_wanted > 0 && p->ids_asked < IDS_AT_ONCE && !p->w->stop && p->w->healed_ns == 0) {
+        Cairn__Native__InitProducerIdRequest m = CAIRN__NATIVE__INIT_PRODUCER_ID_REQUEST__INIT;
+        m.producer_id = -1;
+        m.producer_epoch = -1;
+        if (client_request(p->net, p->ids_node, CALL_INIT_PRODUCER_ID, &m.base, NULL, 0, p->w->request_timeout_ms + 500,
+                           on_one_of_many, p) != 0) {
+            return;
+        }
+        p->ids_asked++;
+    }
+}
+
 static void turn(struct lane *lane)
 {
     struct pedant *p = lane->pedant;
@@ -343,8 +454,10 @@ static void turn(struct lane *lane)
     leader = topic->partitions[lane->partition].leader;
     if (leader == 0 || !client_connected(p->net, leader)) {
         client_refresh(p->net);
-    } else if (lane->step == BEGIN_AHEAD) {
-        begin_ahead(lane, leader);
+    } else if (lane->step == BEGIN_AHEAD || lane->step == SPOIL) {
+        begin_badly(lane, leader);
+    } else if (client_random(p->net, 8) == 0) {
+        read_outside(lane, leader);
     } else {
         send_record(lane, leader);
     }
@@ -354,6 +467,7 @@ static void tick(void *data)
 {
     struct pedant *p = data;
 
+    ask_many_ids(p);
     for (unsigned t = 0; t < p->w->n_topics; t++) {
         for (unsigned i = 0; i < p->w->partitions; i++) {
             turn(&p->lanes[t][i]);
@@ -375,6 +489,8 @@ static void *start(struct env *env, struct workload *w)
     p->value = malloc(BATCH_BYTES_MAX);
     assert(p->scratch != NULL && p->value != NULL);
     list_init(&p->calls);
+    p->ids_wanted = client_random(p->net, 8) == 0 ? IDS_MANY : 0;
+    p->ids_node = 1 + (unsigned)client_random(p->net, w->n_nodes);
     for (unsigned t = 0; t < CLIENT_TOPICS_MAX; t++) {
         for (unsigned i = 0; i < 16; i++) {
             p->lanes[t][i] = (struct lane){.pedant = p, .topic = t, .partition = i, .id = -1, .epoch = -1};
