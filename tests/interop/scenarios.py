@@ -1,12 +1,13 @@
 """What each client must be able to do. A scenario gets the cluster, the client and a topic name of its own."""
 import os
-import signal
 import subprocess
 import sys
 import time
 
-from clients import HERE, Program
-from cluster import check, say, wait_until
+from clients import HERE, WAIT_LIMIT_S, Program
+from cluster import TestFailure, check, say, wait_until
+from groups import FETCH_OFFSETS, FIND_COORDINATOR, one, signed
+from native import Client, decode, encode
 
 sys.path.insert(0, os.path.join(HERE, "programs"))
 import records  # noqa: E402
@@ -28,8 +29,12 @@ def check_record(client, line):
 
 
 def start_member(client, cluster, topic, instance=""):
-    return client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=topic + "-group", count=0,
+    return client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=group_of(topic), count=0,
                         instance=instance)
+
+
+def group_of(topic):
+    return topic + "-group"
 
 
 def start_producer(client, cluster, topic, rate, count=1000000):
@@ -44,6 +49,79 @@ def acknowledged(lines):
 def check_no_errors(client, lines):
     errors = [line for line in lines if "error" in line]
     check(not errors, "%s: errors reached the program: %s" % (client.name, errors[:3]))
+
+
+def committed(cluster, topic):
+    """What the group's coordinator says is committed: of each partition, the next offset."""
+    asked = [(2, encode((1, bytes.fromhex(cluster.metadata(topic)["topic"]["id"])), (2, p))) for p in range(PARTITIONS)]
+    with cluster.running()[0].client() as any_node:
+        found = decode(any_node.call(FIND_COORDINATOR, encode((1, group_of(topic))))[1][0])
+    if one(found, 2) != 0 or not one(found, 4):
+        raise ConnectionError("group %s has no coordinator now" % group_of(topic))
+    with Client(one(found, 4).decode()) as coordinator:
+        offsets = coordinator.call(FETCH_OFFSETS, encode((1, group_of(topic)), *asked)).get(1, [])
+    return {one(o, 2): signed(one(o, 3)) for o in map(decode, offsets) if signed(one(o, 3)) >= 0}
+
+
+def refused_commits(members):
+    """For a failure's message."""
+    refused = [line["commit"] for m in members for line in m.of("commit")]
+    return "%d commits were refused: %s" % (len(refused), refused[-5:])
+
+
+def wait_processed(client, cluster, topic, members, acked, ended=0):
+    """All that was acknowledged is processed, and committed; true of @members, of which @ended left meanwhile. At least once
+    is all that a client promises: what was processed without its commit when a partition moved is processed again by its
+    next owner, who must have the time for it."""
+    ends = {line["p"]: line["high"] for line in
+            client.call("offsets", bootstrap=cluster.kafka_bootstrap(), topic=topic, time_ms=0) if line["high"] > 0}
+    told = {}
+    missing = set(acked)
+
+    def all_committed():
+        told.update(committed(cluster, topic))
+        return told == ends
+
+    def all_processed():
+        missing.difference_update([number(line) for m in members for line in m.of("o")])
+        return len(missing) <= ended * client.swallows
+    try:
+        wait_until("all is processed", all_processed, WAIT_LIMIT_S, 0.2)
+        wait_until("all is committed", all_committed, WAIT_LIMIT_S, 0.2)
+        all_processed()
+    except TestFailure as e:
+        raise TestFailure("%s: %s: %d are not processed: %s; there are %s, committed are %s; %s" %
+                          (client.name, e, len(missing), sorted(missing)[:10], ends, told, refused_commits(members)))
+    return missing
+
+
+def check_swallowed(client, cluster, topic, members, acked, missing):
+    """@missing are there, and what a member swallowed at its end: one record, in the middle of what was processed."""
+    say("  %s swallowed %s" % (client.name, sorted(missing)))
+    lines = consume_all(client, cluster, topic, topic + "-whole", len(acked))
+    check_consumed(client, lines, acked, acked, doubles=not client.idempotent)
+    places = {(line["p"], line["o"]) for m in members for line in m.of("o")}
+    for line in lines:
+        check(number(line) not in missing or line["o"] == 0 or (line["p"], line["o"] - 1) in places,
+              "%s: record %d and the one before it were never processed" % (client.name, number(line)))
+
+
+def check_commits_kept(client, members):
+    """No commit that was acknowledged is forgotten: who is assigned a partition afterwards does not begin before it."""
+    commits = {}
+    for line in (line for m in members for line in m.of("committed")):
+        for p, offset in line["committed"].items():
+            commits.setdefault(int(p), []).append((line["t"], offset))
+    for member in members:
+        since, begun = None, set()
+        for line in list(member.lines):
+            if "assigned" in line:
+                since, begun = line.get("t"), set()
+            elif "o" in line and since is not None and line["p"] not in begun:
+                begun.add(line["p"])
+                kept = max([offset for t, offset in commits.get(line["p"], []) if t < since], default=0)
+                check(line["o"] >= kept, "%s: partition %d was committed to %d, and its next owner began at %d" %
+                      (client.name, line["p"], kept, line["o"]))
 
 
 def check_consumed(client, lines, acked, sent, doubles):
@@ -71,7 +149,7 @@ def consume_all(client, cluster, topic, group, count):
     """Until @count different records were seen."""
     consumer = client.start("consume", bootstrap=cluster.kafka_bootstrap(), topic=topic, group=group, count=0, instance="")
     consumer.wait("%d records are consumed" % count,
-                  lambda c: len({(line["p"], line["o"]) for line in c.of("o")}) >= count, 90)
+                  lambda c: len({(line["p"], line["o"]) for line in c.of("o")}) >= count)
     consumer.end()
     return consumer.of("o")
 
@@ -83,9 +161,10 @@ def codecs(cluster, client, topic):
     for n, codec in enumerate(client.codecs):
         lines = client.call("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec=codec, first=n * each,
                             count=each, rate=0)
+        check_no_errors(client, lines)
         acked += acknowledged(lines)
     check(len(acked) == each * len(client.codecs), "%s: %d acknowledged" % (client.name, len(acked)))
-    lines = consume_all(client, cluster, topic, topic + "-group", len(acked))
+    lines = consume_all(client, cluster, topic, group_of(topic), len(acked))
     check_consumed(client, lines, acked, acked, doubles=not client.idempotent)
 
 
@@ -99,12 +178,12 @@ def leader_loss(cluster, client, topic):
     node.kill()
     producer.wait("more is acknowledged without node %d" % node.id, lambda p: len(p.of("ack")) >= count // 2)
     node.start()
-    lines = producer.finish(120)
+    lines = producer.finish()
     check_no_errors(client, lines)
     acked = acknowledged(lines)
     check(len(set(acked)) == count, "%s: %d of %d acknowledged" % (client.name, len(set(acked)), count))
     cluster.wait_formed(3)
-    lines = consume_all(client, cluster, topic, topic + "-group", count)
+    lines = consume_all(client, cluster, topic, group_of(topic), count)
     check_consumed(client, lines, acked, range(count), doubles=not client.idempotent)
 
 
@@ -123,7 +202,7 @@ def groups(cluster, client, topic):
     def all_busy():
         marks = [len(m.of("o")) for m in members]
         for member, mark in zip(members, marks):
-            member.wait("a member of %d gets records" % len(members), lambda m, mark=mark: len(m.of("o")) > mark, 60)
+            member.wait("a member of %d gets records" % len(members), lambda m, mark=mark: len(m.of("o")) > mark)
 
     for _ in range(members_max):
         join()
@@ -132,22 +211,26 @@ def groups(cluster, client, topic):
         members.pop(0).end()
         all_busy()
     join()
-    lines = producer.end(120)
+    lines = producer.end()
     acked = acknowledged(lines)
     count = len(acked)
     check(sorted(set(acked)) == list(range(count)), "%s: not all of %d were acknowledged, once" % (client.name, count))
-    seen = lambda: {number(line) for m in everybody for line in m.of("o")}  # noqa: E731
-    wait_until("%s: all is processed" % client.name, lambda: len(seen()) == count, 60)
+    missing = wait_processed(client, cluster, topic, everybody, acked, len(everybody) - len(members))
     for member in members:
         member.end()
-    check_consumed(client, [line for m in everybody for line in m.of("o")], acked, acked, doubles=not client.idempotent)
+    check_consumed(client, [line for m in everybody for line in m.of("o")], set(acked) - missing, acked,
+                   doubles=not client.idempotent)
+    if missing:
+        check_swallowed(client, cluster, topic, everybody, acked, missing)
     # Who comes after them finds nothing left to do: all was committed.
     late = start_member(client, cluster, topic)
     client.call("produce", bootstrap=cluster.kafka_bootstrap(), topic=topic, codec="none", first=count, count=PARTITIONS * 10, rate=0)
-    late.wait("the late member sees new records", lambda m: len({number(line) for line in m.of("o")}) >= PARTITIONS * 10, 60)
+    late.wait("the late member sees new records", lambda m: len({number(line) for line in m.of("o")}) >= PARTITIONS * 10)
     late.end()
     again = [number(line) for line in late.of("o") if number(line) < count]
-    check(not again, "%s: %d records were processed, their commit is lost" % (client.name, len(again)))
+    check(not again, "%s: %d records were processed, their commit is lost: %s; %s" %
+          (client.name, len(again), sorted(again)[:10], refused_commits(everybody)))
+    check_commits_kept(client, everybody + [late])
 
 
 def offsets(cluster, client, topic):
@@ -197,26 +280,32 @@ def rolling_restart(cluster, client, topic):
     cluster.create_topic(topic, PARTITIONS, 3)
     members = [start_member(client, cluster, topic) for _ in range(3)]
     producer = start_producer(client, cluster, topic, 500)
-    seen = lambda: {number(line) for m in members for line in m.of("o")}  # noqa: E731
-    wait_until("%s: the group works" % client.name, lambda: len(seen()) > 500, 60)
+    wait_until("%s: the group works" % client.name, lambda: sum(len(m.of("o")) for m in members) > 500, WAIT_LIMIT_S)
     for node in cluster.nodes.values():
         mark = len(producer.of("ack"))
         check(node.term() == 0, "node %d did not end well" % node.id)
         producer.wait("it goes on without node %d" % node.id, lambda p: len(p.of("ack")) > mark + 500)
         node.start()
         cluster.wait_formed(3)
-    lines = producer.end(120)
+    lines = producer.end()
     check_no_errors(client, lines)
     acked = acknowledged(lines)
     check(sorted(set(acked)) == list(range(len(acked))), "%s: not all of %d were acknowledged, once" % (client.name, len(acked)))
-    wait_until("%s: all is processed" % client.name, lambda: len(seen()) == len(acked), 60)
+    wait_processed(client, cluster, topic, members, acked)
     for member in members:
         member.end()
+    check_commits_kept(client, members)
     check_consumed(client, [line for m in members for line in m.of("o")], acked, acked, doubles=not client.idempotent)
     pauses = longest_pauses(lines)
     if pauses:
         say("  %s: %d acknowledged; longest pause of each partition: %s s" %
             (client.name, len(acked), " ".join("%.2f" % p for p in pauses)))
+
+
+def owned(member):
+    """The partitions that it says it has."""
+    told = [line for line in list(member.lines) if "assigned" in line or "revoked" in line]
+    return told[-1].get("assigned", []) if told else []
 
 
 def static_members(cluster, client, topic):
@@ -228,19 +317,27 @@ def static_members(cluster, client, topic):
     start = lambda name: start_member(client, cluster, topic, name)  # noqa: E731
     owners = [start("one"), start("two")]
     producer = start_producer(client, cluster, topic, 300)
+    wait_until("%s: two static members share the partitions" % client.name,
+               lambda: sorted(owned(owners[0]) + owned(owners[1])) == list(range(PARTITIONS)) and owned(owners[0])
+               and owned(owners[1]), WAIT_LIMIT_S)
+    mine, others = owned(owners[0]), owned(owners[1])
+
+    def works(member, what):
+        mark = len(member.of("o"))
+        member.wait(what, lambda m: len(m.of("o")) > mark + 50)
     for member in owners:
-        member.wait("a static member gets records", lambda m: len(m.of("o")) > 50)
-    before = len(owners[0].of("revoked"))
-    owners[1].process.send_signal(signal.SIGKILL)
-    owners[1].process.wait()
-    Program.running.remove(owners[1])
-    partitions = lambda m: {line["p"] for line in m.of("o")[-40:]}  # noqa: E731
-    mine, other = partitions(owners[0]), partitions(owners[1])
+        works(member, "a static member gets records")
+    rebalances = lambda: len(owners[0].of("revoked") + owners[0].of("assigned"))  # noqa: E731
+    before = rebalances()
+    owners[1].kill()
     returned = start("two")
-    returned.wait("it gets records again", lambda m: len(m.of("o")) > 50)
-    check(not mine & partitions(returned), "%s: two owners of %s" % (client.name, mine & partitions(returned)))
-    check(partitions(returned) <= other | set(range(PARTITIONS)) - mine, "%s: other partitions" % client.name)
-    check(len(owners[0].of("revoked")) == before, "%s: the other static member was rebalanced" % client.name)
+    works(returned, "it gets records again")
+    works(owners[0], "so does the other one")
+    returned.wait("it knows its partitions", lambda m: m.of("assigned"))
+    places = {line["p"] for line in returned.of("o")}
+    check(owned(returned) == others, "%s: it had %s and has %s" % (client.name, others, owned(returned)))
+    check(places <= set(others), "%s: it got records of %s, and has %s" % (client.name, places, others))
+    check(rebalances() == before and owned(owners[0]) == mine, "%s: the other static member was rebalanced" % client.name)
     producer.kill()
     owners[0].end()
     returned.end()
@@ -263,7 +360,7 @@ def box(cluster, client, topic):
                      "print(sum(max(t.offset, 0) for t in c.committed([T('payment-events', p) for p in ps], 10)))\n")
         wait_until("the box's commit is there", lambda: subprocess.run(
             ["/usr/bin/python3", "-c", committed, cluster.kafka_bootstrap()], stdout=subprocess.PIPE, text=True,
-            timeout=30).stdout == "1\n", 30, 0.3)
+            timeout=WAIT_LIMIT_S).stdout == "1\n", WAIT_LIMIT_S, 0.3)
         check(child.poll() is None, "the box's program ended")
     finally:
         child.kill()

@@ -8,12 +8,14 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 import records
-from program import Stop, run, say
+from program import Stop, Uncommitted, now, run, say
+
+LIMIT_S = 60
 
 
 def produce(bootstrap, topic, codec, first, count, rate):
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": codec,
-                         "linger.ms": 5, "message.timeout.ms": 60000})
+                         "linger.ms": 5, "message.timeout.ms": 90000})
 
     def delivered(i):
         def callback(error, message):
@@ -39,54 +41,58 @@ def produce(bootstrap, topic, codec, first, count, rate):
         producer.poll(0)
         while rate and time.monotonic() - begin < n / rate:
             producer.poll(0.005)
-    say(unsent=producer.flush(90))
+    say(unsent=producer.flush(100))
 
 
 def consume(bootstrap, topic, group, count, instance):
     config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-              "enable.auto.commit": False, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+              "enable.auto.commit": False, "session.timeout.ms": 45000, "heartbeat.interval.ms": 500}
     if instance:
         config["group.instance.id"] = instance
     consumer = Consumer(config)
     stop = Stop()
-    pending = seen = 0
+    seen = 0
+    uncommitted = Uncommitted()
+
+    def ask_commit(offsets):
+        for done in consumer.commit(offsets=[TopicPartition(topic, p, o) for p, o in offsets.items()], asynchronous=False):
+            if done.error is not None:
+                raise KafkaException(done.error)
 
     def commit():
-        try:
-            consumer.commit(asynchronous=False)
-        except KafkaException as e:
-            say(commit=str(e))
+        uncommitted.commit(ask_commit, KafkaException)
 
-    consumer.subscribe([topic], on_assign=lambda c, ps: say(assigned=sorted(p.partition for p in ps)),
-                       on_revoke=lambda c, ps: say(revoked=sorted(p.partition for p in ps)))
+    def revoked(_, partitions):
+        commit()
+        uncommitted.forget()
+        say(revoked=sorted(p.partition for p in partitions))
+
+    consumer.subscribe([topic], on_assign=lambda c, ps: say(assigned=sorted(p.partition for p in ps), t=now()),
+                       on_revoke=revoked)
     while not stop.asked and (count == 0 or seen < count):
         message = consumer.poll(0.2)
         if message is None:
-            if pending:
-                commit()
-                pending = 0
+            commit()
             continue
         if message.error():
             say(note=str(message.error()))
             continue
         seen += 1
-        pending += 1
+        uncommitted.add(message.partition(), message.offset())
         say(p=message.partition(), o=message.offset(), k=message.key().decode(), v=message.value().decode(),
             h=[[name, data.hex()] for name, data in message.headers() or []])
-        if pending >= 100:
+        if uncommitted.count >= 100:
             commit()
-            pending = 0
-    if pending:
-        commit()
+    commit()
     consumer.close()
 
 
 def offsets(bootstrap, topic, time_ms):
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody"})
-    partitions = sorted(consumer.list_topics(topic, 10).topics[topic].partitions)
-    at = consumer.offsets_for_times([TopicPartition(topic, p, time_ms) for p in partitions], 10)
+    partitions = sorted(consumer.list_topics(topic, LIMIT_S).topics[topic].partitions)
+    at = consumer.offsets_for_times([TopicPartition(topic, p, time_ms) for p in partitions], LIMIT_S)
     for p in at:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, p.partition), 10)
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, p.partition), LIMIT_S)
         say(p=p.partition, low=low, high=high, at=high if p.offset < 0 else p.offset)
     consumer.close()
 
@@ -95,7 +101,7 @@ def admin(bootstrap, topic):
     client = AdminClient({"bootstrap.servers": bootstrap})
 
     def wait(futures):
-        return [f.result(20) for f in futures.values()]
+        return [f.result(LIMIT_S) for f in futures.values()]
 
     wait(client.create_topics([NewTopic(topic, 3, 3, config={"retention.ms": "3600000"})]))
     say(created=True)
@@ -109,18 +115,18 @@ def admin(bootstrap, topic):
     say(retention=configs["retention.ms"].value, cleanup=configs["cleanup.policy"].value)
     wait(client.alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={"retention.ms": "7200000"})]))
     say(retention_after=wait(client.describe_configs([resource]))[0]["retention.ms"].value)
-    broker = sorted(client.list_topics(timeout=10).brokers)[0]
+    broker = sorted(client.list_topics(timeout=LIMIT_S).brokers)[0]
     say(broker_configs=len(wait(client.describe_configs([ConfigResource(ConfigResource.Type.BROKER, str(broker))]))[0]))
     wait(client.create_partitions([NewPartitions(topic, 5)]))
-    for _ in range(100):
-        partitions = len(client.list_topics(topic, timeout=10).topics[topic].partitions)
+    for _ in range(300):
+        partitions = len(client.list_topics(topic, timeout=LIMIT_S).topics[topic].partitions)
         if partitions == 5:
             break
         time.sleep(0.1)
     say(partitions=partitions)
     wait(client.delete_topics([topic]))
-    for _ in range(100):
-        there = topic in client.list_topics(timeout=10).topics
+    for _ in range(300):
+        there = topic in client.list_topics(timeout=LIMIT_S).topics
         if not there:
             break
         time.sleep(0.1)

@@ -4,18 +4,22 @@ import sys
 import time
 
 import kafka
-from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 import records
-from program import Stop, run, say
+from program import Stop, Uncommitted, now, run, say
+
+ASK_VERSION_MS = 60000  # by default 2 s for a first answer, which a busy machine may miss
 
 
 def produce(bootstrap, topic, codec, first, count, rate):
     # One request at a time and retries: its order is kept; it has no idempotence, so a retry may double a record.
-    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", linger_ms=5, retries=100,
-                             max_in_flight_requests_per_connection=1, retry_backoff_ms=100, request_timeout_ms=10000,
+    # The request timeout is also how long a record may wait for a leader.
+    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", linger_ms=5, retries=10000,
+                             max_in_flight_requests_per_connection=1, retry_backoff_ms=100, request_timeout_ms=60000,
+                             api_version_auto_timeout_ms=ASK_VERSION_MS,
                              compression_type=None if codec == "none" else codec)
     stop = Stop()
     begin = time.monotonic()
@@ -34,44 +38,50 @@ def produce(bootstrap, topic, codec, first, count, rate):
 
 
 class Listener(ConsumerRebalanceListener):
+    """@commit what was said while it is still ours: once joined again, only what was committed counts."""
+
+    def __init__(self, commit, uncommitted):
+        self.commit = commit
+        self.uncommitted = uncommitted
+
     def on_partitions_revoked(self, revoked):
+        self.commit()
+        self.uncommitted.forget()
         say(revoked=sorted(p.partition for p in revoked))
 
     def on_partitions_assigned(self, assigned):
-        say(assigned=sorted(p.partition for p in assigned))
+        say(assigned=sorted(p.partition for p in assigned), t=now())
 
 
 def consume(bootstrap, topic, group, count, instance):
     consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), group_id=group, auto_offset_reset="earliest",
-                             enable_auto_commit=False, session_timeout_ms=6000, heartbeat_interval_ms=500)
+                             enable_auto_commit=False, session_timeout_ms=45000, heartbeat_interval_ms=500,
+                             api_version_auto_timeout_ms=ASK_VERSION_MS)
     stop = Stop()
-    pending = seen = 0
-    consumer.subscribe([topic], listener=Listener())
+    seen = 0
+    uncommitted = Uncommitted()
 
     def commit():
-        try:
-            consumer.commit()
-        except KafkaError as e:
-            say(commit=str(e))
+        uncommitted.commit(lambda offsets: consumer.commit(
+            {TopicPartition(topic, p): OffsetAndMetadata(o, "") for p, o in offsets.items()}), KafkaError)
 
+    consumer.subscribe([topic], listener=Listener(commit, uncommitted))
     while not stop.asked and (count == 0 or seen < count):
         polled = consumer.poll(timeout_ms=200, max_records=100)
         for messages in polled.values():
             for m in messages:
                 seen += 1
-                pending += 1
+                uncommitted.add(m.partition, m.offset)
                 say(p=m.partition, o=m.offset, k=m.key.decode(), v=m.value.decode(),
                     h=[[name, data.hex()] for name, data in m.headers])
-        if pending >= 100 or (pending and not polled):
+        if uncommitted.count >= 100 or not polled:
             commit()
-            pending = 0
-    if pending:
-        commit()
+    commit()
     consumer.close()
 
 
 def offsets(bootstrap, topic, time_ms):
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","))
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), api_version_auto_timeout_ms=ASK_VERSION_MS)
     partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic))]
     low, high = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
     at = consumer.offsets_for_times({p: time_ms for p in partitions})
@@ -81,7 +91,7 @@ def offsets(bootstrap, topic, time_ms):
 
 
 def admin(bootstrap, topic):
-    client = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    client = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), api_version_auto_timeout_ms=ASK_VERSION_MS)
 
     def config(name):
         answer = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])[0]
@@ -101,14 +111,14 @@ def admin(bootstrap, topic):
     answer = client.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(broker))])[0]
     say(broker_configs=len(answer.resources[0][4]))
     client.create_partitions({topic: NewPartitions(5)})
-    for _ in range(100):
+    for _ in range(300):
         partitions = len(client.describe_topics([topic])[0]["partitions"])
         if partitions == 5:
             break
         time.sleep(0.1)
     say(partitions=partitions)
     client.delete_topics([topic])
-    for _ in range(100):
+    for _ in range(300):
         there = topic in client.list_topics()
         if not there:
             break

@@ -1,20 +1,25 @@
 #!/usr/bin/python3
 """kcat as Debian has it, behind the commands of README.md. It says nothing of single records it wrote: its exit status
 stands for all of them."""
+import collections
+import ctypes
 import json
+import re
+import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 
 import records
 from program import Stop, run, say
 
 CHUNK = 500
+PR_SET_PDEATHSIG = 1
 
 
 def check(command, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **options)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=150, **options)
     if done.returncode != 0:
         raise RuntimeError("%s: %s" % (" ".join(command), done.stderr.decode()[-300:]))
     return done.stdout.decode()
@@ -33,14 +38,29 @@ def produce(bootstrap, topic, codec, first, count, rate):
         lines = b"".join(records.key(i) + b"\t" + records.value(i) + b"\n" for i in numbers)
         # kcat knows one set of headers for all of its records.
         check(["kcat", "-P", "-b", bootstrap, "-t", topic, "-K", "\t", "-z", codec, "-H", "n=all",
-               "-X", "enable.idempotence=true", "-X", "message.timeout.ms=60000"], input=lines)
+               "-X", "enable.idempotence=true", "-X", "message.timeout.ms=90000"], input=lines)
         for i in numbers:
             say(ack=i)
     say(unsent=0)
 
 
+def die_with_parent():
+    """A program that is killed leaves no kcat behind, which would still be a member."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def listen(stderr, errors):
+    """What kcat says of its group: "% Group g rebalanced (memberid m): assigned: t [0], t [1]"."""
+    for line in stderr:
+        told = re.search(r"rebalanced \(memberid .*\): (assigned|revoked):(.*)", line)
+        if told:
+            say(**{told.group(1): sorted(int(p) for p in re.findall(r" \[(\d+)\]", told.group(2)))})
+        else:
+            errors.append(line.rstrip())
+
+
 def consume(bootstrap, topic, group, count, instance):
-    command = ["kcat", "-b", bootstrap, "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=6000",
+    command = ["kcat", "-b", bootstrap, "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=45000",
                "-X", "heartbeat.interval.ms=500", "-X", "auto.commit.interval.ms=500", "-u",
                "-E",  # else it ends when all of its connections are down for a moment
                "-f", '%p\t%o\t%k\t%h\t%s\n']
@@ -48,17 +68,23 @@ def consume(bootstrap, topic, group, count, instance):
         command += ["-X", "group.instance.id=" + instance]
     if count:
         command += ["-c", str(count)]
-    with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(command + ["-G", group, topic], stdout=subprocess.PIPE, stderr=errors, text=True)
-        stop = Stop(child.terminate)
-        for line in child.stdout:
-            p, o, k, h, v = line.rstrip("\n").split("\t")
-            say(p=int(p), o=int(o), k=k, v=v, h=[[name, data.encode().hex()] for name, data in
-                                                 (header.split("=") for header in h.split(",") if header)])
-        status = child.wait(30)
-        errors.seek(0)
-        if status != 0 and not stop.asked:
-            raise RuntimeError("kcat ended with %d: %s" % (status, errors.read().decode()[-300:]))
+    stop = Stop()  # before kcat is there: an end asked for meanwhile must reach it
+    child = subprocess.Popen(command + ["-G", group, topic], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             preexec_fn=die_with_parent)
+    stop.then = child.terminate
+    if stop.asked:
+        child.terminate()
+    errors = collections.deque(maxlen=5)
+    listener = threading.Thread(target=listen, args=(child.stderr, errors), daemon=True)
+    listener.start()
+    for line in child.stdout:
+        p, o, k, h, v = line.rstrip("\n").split("\t")
+        say(p=int(p), o=int(o), k=k, v=v, h=[[name, data.encode().hex()] for name, data in
+                                             (header.split("=") for header in h.split(",") if header)])
+    status = child.wait(30)
+    listener.join(30)
+    if status != 0 and not stop.asked:
+        raise RuntimeError("kcat ended with %d: %s" % (status, "; ".join(errors)))
 
 
 def offsets(bootstrap, topic, time_ms):

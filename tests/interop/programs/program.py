@@ -2,13 +2,53 @@
 import json
 import signal
 import sys
+import threading
+import time
 
 NUMBERS = ("first", "count", "time_ms")
 
 
+_saying = threading.Lock()
+
+
 def say(**what):
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+    with _saying:
+        sys.stdout.write(json.dumps(what) + "\n")
+        sys.stdout.flush()
+
+
+def now():
+    """The same clock in all programs (CLOCK_MONOTONIC)."""
+    return time.monotonic()
+
+
+class Uncommitted:
+    """What was said and is not committed yet: of each partition, the next offset."""
+
+    def __init__(self):
+        self.next = {}
+        self.count = 0
+
+    def add(self, partition, offset):
+        self.next[partition] = offset + 1
+        self.count += 1
+
+    def commit(self, action, errors):
+        """@action is asked to commit @next; what it refuses stays uncommitted, and is said."""
+        if not self.next:
+            return
+        try:
+            action(self.next)
+        except errors as e:
+            say(commit=str(e) or type(e).__name__)
+            return
+        say(committed=self.next, t=now())
+        self.forget()
+
+    def forget(self):
+        """Another one's now; who owns it next begins at what is committed."""
+        self.next = {}
+        self.count = 0
 
 
 class Stop:

@@ -20,6 +20,7 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -68,7 +69,7 @@ public final class Client {
         p.put("value.serializer", ByteArraySerializer.class);
         p.put("compression.type", a.get("codec"));
         p.put("linger.ms", "5");
-        p.put("delivery.timeout.ms", "60000");
+        p.put("delivery.timeout.ms", "90000");
         p.put("request.timeout.ms", "10000");
         long first = Long.parseLong(a.get("first"));
         long count = Long.parseLong(a.get("count"));
@@ -103,6 +104,28 @@ public final class Client {
         return out.toString();
     }
 
+    /** CLOCK_MONOTONIC, as in the other programs. */
+    private static String now() {
+        return ",\"t\":" + System.nanoTime() / 1e9;
+    }
+
+    /** What was said; what is refused stays in @uncommitted, and is said. */
+    private static void commit(KafkaConsumer<?, ?> consumer, Map<TopicPartition, OffsetAndMetadata> uncommitted) {
+        if (uncommitted.isEmpty()) {
+            return;
+        }
+        try {
+            consumer.commitSync(uncommitted);
+        } catch (KafkaException e) {
+            say("\"commit\":" + quote(e.toString()));
+            return;
+        }
+        List<String> all = new ArrayList<>();
+        uncommitted.forEach((tp, o) -> all.add("\"" + tp.partition() + "\":" + o.offset()));
+        say("\"committed\":{" + String.join(",", all) + "}" + now());
+        uncommitted.clear();
+    }
+
     private static void consume(Map<String, String> a) throws InterruptedException {
         Properties p = common(a);
         p.put("key.deserializer", ByteArrayDeserializer.class);
@@ -110,21 +133,24 @@ public final class Client {
         p.put("group.id", a.get("group"));
         p.put("auto.offset.reset", "earliest");
         p.put("enable.auto.commit", "false");
-        p.put("session.timeout.ms", "6000");
+        p.put("session.timeout.ms", "45000");
         p.put("heartbeat.interval.ms", "500");
         if (!a.get("instance").isEmpty()) {
             p.put("group.instance.id", a.get("instance"));
         }
         long count = Long.parseLong(a.get("count"));
         long seen = 0;
+        Map<TopicPartition, OffsetAndMetadata> uncommitted = new HashMap<>();
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(p)) {
             consumer.subscribe(List.of(a.get("topic")), new ConsumerRebalanceListener() {
                 @Override public void onPartitionsRevoked(Collection<TopicPartition> revoked) {
+                    commit(consumer, uncommitted);
+                    uncommitted.clear();
                     say("\"revoked\":" + partitions(revoked));
                 }
 
                 @Override public void onPartitionsAssigned(Collection<TopicPartition> assigned) {
-                    say("\"assigned\":" + partitions(assigned));
+                    say("\"assigned\":" + partitions(assigned) + now());
                 }
             });
             while (!stop && (count == 0 || seen < count)) {
@@ -137,15 +163,10 @@ public final class Client {
                     }
                     say("\"p\":" + r.partition() + ",\"o\":" + r.offset() + ",\"k\":" + quote(new String(r.key()))
                         + ",\"v\":" + quote(new String(r.value())) + ",\"h\":[" + headers + "]");
+                    uncommitted.put(new TopicPartition(r.topic(), r.partition()), new OffsetAndMetadata(r.offset() + 1));
                     seen++;
                 }
-                if (!records.isEmpty()) {
-                    try {
-                        consumer.commitSync();
-                    } catch (KafkaException e) {
-                        say("\"commit\":" + quote(e.toString()));
-                    }
-                }
+                commit(consumer, uncommitted);
             }
         }
     }
@@ -199,14 +220,14 @@ public final class Client {
                 + configs(admin, new ConfigResource(ConfigResource.Type.BROKER, broker)).entries().size());
             admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(5))).all().get();
             int partitions = 0;
-            for (int i = 0; i < 100 && partitions != 5; i++) {
+            for (int i = 0; i < 300 && partitions != 5; i++) {
                 partitions = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
                 Thread.sleep(100);
             }
             say("\"partitions\":" + partitions);
             admin.deleteTopics(List.of(topic)).all().get();
             boolean there = true;
-            for (int i = 0; i < 100 && there; i++) {
+            for (int i = 0; i < 300 && there; i++) {
                 there = admin.listTopics().names().get().contains(topic);
                 Thread.sleep(100);
             }
@@ -225,7 +246,7 @@ public final class Client {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stop = true;
             try {
-                main.join(60000);
+                main.join(120000);
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }

@@ -11,15 +11,16 @@ const CODECS = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snapp
 const BATCH = 50
 
 const say = what => process.stdout.write(JSON.stringify(what) + '\n')
+const now = () => Number(process.hrtime.bigint()) / 1e9 // CLOCK_MONOTONIC, as in the other programs
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
-const kafka = a => new Kafka({ clientId: 'interop', brokers: a.bootstrap.split(','), logLevel: logLevel.NOTHING,
-                               retry: { retries: 30, initialRetryTime: 100, maxRetryTime: 1000 } })
+const kafka = a => new Kafka({ clientId: 'interop', brokers: a.bootstrap.split(','), logLevel: logLevel.NOTHING, connectionTimeout: 20000,
+                               retry: { retries: 100, initialRetryTime: 100, maxRetryTime: 1000 } })
 
 const record = i => ({ key: `k${i % KEYS}`, value: `${i}:${PADDING.slice(0, i % 100)}`,
                        headers: { n: `${i}`, bytes: Buffer.from([0x00, 0xff, 0x80]) } })
 
 async function until(condition) {
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 300; i++) {
     if (await condition()) return true
     await sleep(100)
   }
@@ -55,15 +56,18 @@ const commands = {
   },
 
   async consume(a) {
-    const consumer = kafka(a).consumer({ groupId: a.group, sessionTimeout: 6000, heartbeatInterval: 500,
-                                         rebalanceTimeout: 10000, maxWaitTimeInMs: 200 })
+    const consumer = kafka(a).consumer({ groupId: a.group, sessionTimeout: 45000, heartbeatInterval: 500,
+                                         rebalanceTimeout: 45000, maxWaitTimeInMs: 200 })
     const count = Number(a.count)
     let seen = 0
     let end
     const ended = new Promise(resolve => { end = resolve })
     process.on('SIGTERM', end)
     consumer.on(consumer.events.GROUP_JOIN, e =>
-      say({ assigned: (e.payload.memberAssignment[a.topic] || []).sort((x, y) => x - y) }))
+      say({ assigned: (e.payload.memberAssignment[a.topic] || []).sort((x, y) => x - y), t: now() }))
+    // kafkajs itself commits when it is told of a rebalance, and behind each batch.
+    consumer.on(consumer.events.COMMIT_OFFSETS, e =>
+      say({ committed: Object.fromEntries(e.payload.topics[0].partitions.map(p => [p.partition, Number(p.offset)])), t: now() }))
     consumer.on(consumer.events.REBALANCING, () => say({ revoked: [] }))
     await consumer.connect()
     await consumer.subscribe({ topics: [a.topic], fromBeginning: true })
