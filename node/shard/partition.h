@@ -35,7 +35,7 @@ struct partition_produce {
     struct group_proposal proposal;
     struct group_barrier barrier;
     struct list link;
-    uint64_t term; /* parked behind its original: the leadership that has it in flight */
+    uint64_t term; /* the leadership that took it, or has its original in flight */
 };
 void partition_produce_run(struct shard *shard, struct shard_op *op);
 
@@ -85,6 +85,7 @@ struct partition_list_offsets {
     struct partition_where where;
     int64_t offset;
     int64_t timestamp_ms;
+    uint64_t term; /* the leadership that answers */
     struct group_barrier barrier;
     struct wal_read read;
 };

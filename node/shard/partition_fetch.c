@@ -322,6 +322,7 @@ static void list_finish(struct partition_list_offsets *list, int error)
     list->error = error;
     if (p != NULL) {
         partition_fill_where(p, &list->where);
+        list->where.leader_epoch = error == 0 ? list->term : list->where.leader_epoch;
     }
     shard_op_complete(&list->op);
 }
@@ -410,6 +411,7 @@ void partition_list_offsets_run(struct shard *shard, struct shard_op *op)
     }
     rv = partition_check_leading(p);
     if (rv == 0) {
+        list->term = p->term;
         list->barrier.done = list_confirmed;
         if (MUTANT(LIST_OFFSETS_WITHOUT_BARRIER)) {
             list_confirmed(&list->barrier, 0);

@@ -11,6 +11,8 @@ static void finish(struct partition_produce *produce, int error)
     produce->error = error;
     if (p != NULL) {
         partition_fill_where(p, &produce->where);
+        /* It may have been deposed since: what it committed was its own. */
+        produce->where.leader_epoch = error == 0 ? produce->term : produce->where.leader_epoch;
     }
     buf_release(produce->buf);
     produce->buf = NULL;
@@ -82,6 +84,7 @@ static void judged(struct partition *p, struct partition_produce *produce, bool 
         finish(produce, rv);
         return;
     }
+    produce->term = p->term;
     verdict = partition_fsm_judge(p->fsm, &batch, &produce->base_offset);
     switch (verdict) {
     case PARTITION_APPEND:
@@ -100,7 +103,6 @@ static void judged(struct partition *p, struct partition_produce *produce, bool 
             finish(produce, 0);
             return;
         }
-        produce->term = p->term;
         list_push_back(&p->duplicates, &produce->link);
         return;
     case PARTITION_OUT_OF_ORDER:

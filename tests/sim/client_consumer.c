@@ -188,6 +188,9 @@ static void take_listed(struct fetch *fetch, const struct frame *frame)
     for (unsigned k = 0; k < fetch->n; k++) {
         const Cairn__Native__ListOffsetsResult *r = m->partitions[k];
         struct follow *f = asker(fetch, k);
+        if (f != NULL && r->error == 0) {
+            oracle_answered(c->w->oracle, f->reader.part, fetch->node, r->leader_epoch);
+        }
         if (f != NULL && r->error != 0) {
             part_failed(c, f, (int)r->error, "list offsets");
         } else if (f != NULL && f->asked_ms == LATEST) {

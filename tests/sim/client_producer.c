@@ -254,6 +254,7 @@ static void batch_answer(struct batch *b, const struct frame *frame)
         oracle_trace(o, "client: acked stream %u %u..%u at %" PRId64 " by n%u epoch %" PRIu64, oracle_stream_id(b->stream), b->seq,
                      b->seq + b->count - 1, r->base_offset, b->node, r->leader_epoch);
         oracle_acked(o, b->stream, b->seq, b->count, r->base_offset);
+        oracle_answered(o, oracle_stream_part(b->stream), b->node, r->leader_epoch);
         oracle_told(oracle_stream_part(b->stream), r->leader_epoch, r->base_offset + b->count);
         b->acked = true;
         wake_zombie(lane, b);
