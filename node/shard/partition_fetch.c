@@ -16,7 +16,9 @@ static void fetch_finish(struct partition_fetch *fetch, int error)
     /* What was found before stands, and so does who told it: it may have been deposed since. */
     if (p != NULL && (error == 0 || fetch->n == 0)) {
         partition_fill_where(p, &fetch->where);
-        fetch->where.leader_epoch = error == 0 ? fetch->term : fetch->where.leader_epoch;
+    }
+    if (error == 0) {
+        fetch->where.leader_epoch = fetch->term;
     }
     shard_op_complete(&fetch->op);
 }
@@ -322,7 +324,9 @@ static void list_finish(struct partition_list_offsets *list, int error)
     list->error = error;
     if (p != NULL) {
         partition_fill_where(p, &list->where);
-        list->where.leader_epoch = error == 0 ? list->term : list->where.leader_epoch;
+    }
+    if (error == 0) {
+        list->where.leader_epoch = list->term;
     }
     shard_op_complete(&list->op);
 }

@@ -11,8 +11,9 @@ static void finish(struct partition_produce *produce, int error)
     produce->error = error;
     if (p != NULL) {
         partition_fill_where(p, &produce->where);
-        /* It may have been deposed since: what it committed was its own. */
-        produce->where.leader_epoch = error == 0 ? produce->term : produce->where.leader_epoch;
+    }
+    if (error == 0) {
+        produce->where.leader_epoch = produce->term; /* it may have been deposed, or have gone, since */
     }
     buf_release(produce->buf);
     produce->buf = NULL;
