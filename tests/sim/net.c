@@ -265,6 +265,15 @@ void sim_stream_finish(struct sim_point *point, enum sim_segment_end kind)
     }
 }
 
+/* A kernel that was told of a full window probes it, and who has no such connection any more answers with a reset. The probe
+ * is what is written next: there is room now. */
+void sim_point_deaf(struct sim_point *point)
+{
+    struct sim_stream *in = &point->other->out;
+    in->read = in->arrived;
+    sim_point_writable(point->other);
+}
+
 /* ---- arrival --------------------------------------------------------------------------------- */
 
 /* The owner is told; what is under way stays so. */
@@ -273,6 +282,7 @@ void sim_point_break(struct sim_point *point, int error)
     point->error = error;
     point->out.finished = true;
     sim_point_over(point);
+    sim_point_deaf(point);
     sim_point_fail_writes(point, error);
     sim_point_readable(point);
 }
@@ -471,6 +481,7 @@ static void point_abandon(struct sim_point *point, enum sim_end how)
         sim_stream_finish(point, kind);
     }
     list_init(&point->writes); /* their memory may be gone */
+    sim_point_deaf(point);
     point->gone = true;
     point->closing = true;
     point->loop = NULL;

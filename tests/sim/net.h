@@ -101,6 +101,8 @@ void sim_point_fail(struct sim_point *point, int error);
 void sim_point_over(struct sim_point *point);
 /* ... with an error; the other side does not know. */
 void sim_point_break(struct sim_point *point, int error);
+/* Nobody reads on this side any more: whoever waits for room here asks for it, and learns that way that there is nobody. */
+void sim_point_deaf(struct sim_point *point);
 void sim_stream_delay(struct sim_point *point, uint64_t ns); /* what is on its way comes later */
 void sim_stream_hurry(struct sim_point *point); /* what waited to get onto a line that was narrow is on its way now */
 void sim_net_unstall(struct sim_world *world); /* what waits for a way that is open again goes on */

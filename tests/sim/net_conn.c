@@ -304,6 +304,7 @@ void sim_conn_close(struct env_conn *conn, env_closed_cb cb, void *data)
         bool unread = point->other->out.arrived > point->other->out.read;
         sim_stream_finish(point, unread ? SIM_SEGMENT_RST : SIM_SEGMENT_FIN);
     }
+    sim_point_deaf(point);
     point->gone = true;
     point_ready(point, closed_deliver);
 }

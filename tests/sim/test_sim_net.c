@@ -368,6 +368,37 @@ static void power_cut_leaves_the_peer_half_open_until_it_speaks(void **state)
     net_close(&net);
 }
 
+/* The buffers are full and nothing is under way: only asking for room tells. */
+static void a_writer_that_waits_for_room_learns_that_nobody_reads(void **state)
+{
+    for (unsigned how = 0; how < 3; how++) {
+        struct net net;
+        net_init(&net, how, BIG, false);
+        net.server.no_read = true;
+        sim_world_run_for(net.world, SIM_S);
+        assert_int_equal(net.client.writes_done, 0);
+        if (how == 0) {
+            sim_net_half_open(net.world, net.server_node, net.client_node, 0);
+        } else if (how == 1) {
+            sim_node_kill(net.server_node, SIM_END_POWER);
+            sim_world_run_for(net.world, SIM_S);
+            boot(net.server_node, start_server, &net.server);
+        } else { /* the reset never gets through */
+            sim_net_block(net.world, net.server_node, net.client_node, true);
+            env_conn_close(net.server.env, net.server.conn, NULL, NULL);
+            sim_world_run_for(net.world, SIM_S);
+            assert_int_equal(net.client.ends, 0);
+            sim_world_run_for(net.world, 60 * SIM_S);
+            sim_net_heal(net.world);
+        }
+        assert_true(sim_world_run_until_true(net.world, client_ended, &net, SIM_S));
+        assert_int_equal(net.client.end, how == 2 ? -ERR_TIMEOUT : -ERR_CLOSED);
+        assert_int_equal(net.client.writes_done, 1);
+        assert_int_equal(net.client.write_status, -net.client.end);
+        net_close(&net);
+    }
+}
+
 static void paused_program_s_kernel_goes_on(void **state)
 {
     struct net net;
@@ -458,6 +489,7 @@ int main(void)
         cmocka_unit_test(nobody_listens_is_refused),
         cmocka_unit_test(killed_program_ends_its_connections),
         cmocka_unit_test(power_cut_leaves_the_peer_half_open_until_it_speaks),
+        cmocka_unit_test(a_writer_that_waits_for_room_learns_that_nobody_reads),
         cmocka_unit_test(paused_program_s_kernel_goes_on),
         cmocka_unit_test(close_cancels_writes_then_tells),
         cmocka_unit_test(resets_come_in_the_middle_of_bytes),
