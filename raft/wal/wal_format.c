@@ -100,10 +100,19 @@ uint32_t wal_record_seed(uint64_t salt)
     return crc32c(0, &salt, sizeof(salt));
 }
 
+/* An entry's header ends with its own checksum, of the same polynomial: taken in in this order, any header that checks
+ * by itself would give the same, also one of the file's earlier life behind a record's torn header. So that goes first. */
 static uint32_t record_crc(const uint8_t *data, uint32_t seed, size_t covered)
 {
+    const uint8_t *body = data + sizeof(struct wal_disk_record);
     size_t skip = sizeof(uint32_t);
-    return crc32c(seed, data + skip, sizeof(struct wal_disk_record) - skip + covered);
+    uint32_t crc = crc32c(seed, data + skip, sizeof(struct wal_disk_record) - skip);
+
+    if (wal_kind_has_entry(data[offsetof(struct wal_disk_record, kind)])) {
+        covered -= sizeof(uint32_t);
+        crc = crc32c(crc, body + covered, sizeof(uint32_t));
+    }
+    return crc32c(crc, body, covered);
 }
 
 void wal_record_seal(struct wal_disk_record *record, uint32_t seed, size_t covered)

@@ -20,7 +20,7 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structs below are the disk's");
 
-#define WAL_FORMAT_VERSION 1
+#define WAL_FORMAT_VERSION 2 /* 1: a record's checksum did not bind the entry's header */
 #define WAL_FILE_MAGIC 0x31304c41574e5243ull   /* "CRNWAL01" */
 #define WAL_FLUSH_MAGIC 0x3130485346574e43ull  /* "CNWFSH01" */
 #define WAL_GROUPS_MAGIC 0x53505247u           /* "GRPS" */
