@@ -24,6 +24,7 @@
 #define CONVERGE_LIMIT_NS (15 * SIM_S) /* until all replicas are equal */
 #define REPLACE_LIMIT_NS (60 * SIM_S)  /* until corrupt replicas have successors that know everything */
 #define VERIFY_LIMIT_NS (20 * SIM_S)   /* until everything was read once more */
+#define VERIFY_BUFFER_BYTES (512u << 10) /* ... over ways that can carry it in that time */
 
 /* ---- faults beside the swarm's --------------------------------------------------------------------------------------- */
 
@@ -406,17 +407,23 @@ static bool is_verified(struct cluster *c)
     return m->clients[0] != NULL && m->kinds[0]->fresh(m->clients[0]);
 }
 
+/* Asked is what stands there, not how fast a way is: a run may write for a minute and more, and two producers fill a way of
+ * 16 KB a round trip by themselves. Over such a one the verifier's single stream would need as long again. */
 static void verify(struct cluster *c, const char *host)
 {
     struct cluster_machine *m = cluster_machine_add(c, host);
+    uint32_t *buffer_bytes = &sim_world_knobs(c->world)->net.buffer_bytes;
+    uint32_t usual = *buffer_bytes;
     unsigned i = 0;
 
     m->kinds[m->n++] = &client_verifier;
+    *buffer_bytes = VERIFY_BUFFER_BYTES;
     cluster_machine_start(m);
     if (!run_until(c, is_verified, VERIFY_LIMIT_NS)) {
         describe_clients(c);
         oracle_violation(c->oracle, "not everything could be read at the end");
     }
+    *buffer_bytes = usual;
     client_verifier_conclude(m->clients[0]);
     oracle_real_final(c->oracle);
     while (is_lost(&c->nodes[i])) { /* one at most */
