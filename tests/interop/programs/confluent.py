@@ -46,7 +46,7 @@ def produce(bootstrap, topic, codec, first, count, rate):
 
 def consume(bootstrap, topic, group, count, instance):
     config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-              "enable.auto.commit": False, "session.timeout.ms": 45000, "heartbeat.interval.ms": 500}
+              "enable.auto.commit": False, "session.timeout.ms": 15000, "heartbeat.interval.ms": 500}
     if instance:
         config["group.instance.id"] = instance
     consumer = Consumer(config)

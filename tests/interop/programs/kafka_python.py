@@ -55,7 +55,7 @@ class Listener(ConsumerRebalanceListener):
 
 def consume(bootstrap, topic, group, count, instance):
     consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), group_id=group, auto_offset_reset="earliest",
-                             enable_auto_commit=False, session_timeout_ms=45000, heartbeat_interval_ms=500,
+                             enable_auto_commit=False, session_timeout_ms=15000, heartbeat_interval_ms=500,
                              api_version_auto_timeout_ms=ASK_VERSION_MS)
     stop = Stop()
     seen = 0

@@ -60,7 +60,7 @@ def listen(stderr, errors):
 
 
 def consume(bootstrap, topic, group, count, instance):
-    command = ["kcat", "-b", bootstrap, "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=45000",
+    command = ["kcat", "-b", bootstrap, "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=15000",
                "-X", "heartbeat.interval.ms=500", "-X", "auto.commit.interval.ms=500", "-u",
                "-E",  # else it ends when all of its connections are down for a moment
                "-f", '%p\t%o\t%k\t%h\t%s\n']

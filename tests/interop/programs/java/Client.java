@@ -133,7 +133,7 @@ public final class Client {
         p.put("group.id", a.get("group"));
         p.put("auto.offset.reset", "earliest");
         p.put("enable.auto.commit", "false");
-        p.put("session.timeout.ms", "45000");
+        p.put("session.timeout.ms", "15000");
         p.put("heartbeat.interval.ms", "500");
         if (!a.get("instance").isEmpty()) {
             p.put("group.instance.id", a.get("instance"));

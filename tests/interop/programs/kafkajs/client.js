@@ -56,8 +56,8 @@ const commands = {
   },
 
   async consume(a) {
-    const consumer = kafka(a).consumer({ groupId: a.group, sessionTimeout: 45000, heartbeatInterval: 500,
-                                         rebalanceTimeout: 45000, maxWaitTimeInMs: 200 })
+    const consumer = kafka(a).consumer({ groupId: a.group, sessionTimeout: 15000, heartbeatInterval: 500,
+                                         rebalanceTimeout: 15000, maxWaitTimeInMs: 200 })
     const count = Number(a.count)
     let seen = 0
     let end
