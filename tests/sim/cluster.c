@@ -15,6 +15,7 @@
 #define CUT_NS (10 * SIM_MS) /* how long a power cut may take, so that it meets each node in the middle of a write */
 #define START_NS SIM_S /* a node that runs for so long has started */
 #define READ_ERRORS_MAX_PPM 1000
+#define READ_ERRORS_NAMED_PPM 20000 /* there are few reads where nothing dies */
 #define STALL_MIN_NS (300 * SIM_MS)
 #define STALL_MAX_NS (3 * SIM_S)
 #define ACKS_LEAST 500
@@ -171,7 +172,8 @@ static void reads_fail(struct sim_world *world, void *data)
         sim_world_at(world, sim_world_now(world) + 100 * SIM_MS, reads_fail, c);
         return;
     }
-    sim_node_disk_knobs(c->nodes[c->config.liar - 1].machine)->read_error_ppm = (uint32_t)cluster_draw(c, 1, READ_ERRORS_MAX_PPM);
+    sim_node_disk_knobs(c->nodes[c->config.liar - 1].machine)->read_error_ppm =
+        c->params->faults == NULL ? (uint32_t)cluster_draw(c, 1, READ_ERRORS_MAX_PPM) : READ_ERRORS_NAMED_PPM;
 }
 
 static void first_start(struct sim_world *world, void *data)

@@ -105,6 +105,8 @@ void cluster_choose_faults(struct cluster *c, struct sim_swarm_knobs *k)
     f->disk_errors = cluster_may(c, "disk");
     f->wipe = cluster_may(c, "wipe") && c->n >= 3 && c->n <= f->seeds;
     f->lies = c->n >= 3 && !f->wipe;
+    f->liar = f->lies ? (unsigned)(c->params->seed % c->n) + 1 : 0;
+    k->lie_mask = f->lies ? 1ull << (f->liar - 1) : 0;
     f->read_errors = f->lies && cluster_may(c, "read_error");
     sim->net.spike_ppm = cluster_may(c, "loss") ? 1000 : 0;
     sim->net.reset_ppm = cluster_may(c, "tear") ? 50 : 0;
