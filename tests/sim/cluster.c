@@ -338,7 +338,7 @@ static void safety(struct cluster *c)
     sim_swarm_describe(&knobs, text, sizeof text);
     oracle_trace(c->oracle, "cluster: %u nodes, %u shards, %u topics of %u partitions, faults: %s%s", c->n, c->config.shards,
                  c->workload.n_topics, c->workload.partitions, text, c->config.disk_errors ? " disk errors" : "");
-    oracle_trace(c->oracle, "cluster: latency %" PRIu64 " us, %u bytes a window, syncs %" PRIu64 " us, requests %u ms",
+    oracle_trace(c->oracle, "cluster: latency %llu us, %u bytes a window, syncs %llu us, requests %u ms",
                  sim_world_knobs(c->world)->net.latency_max_ns / SIM_US, sim_world_knobs(c->world)->net.buffer_bytes,
                  sim_world_knobs(c->world)->disk.sync_max_ns / SIM_US, c->workload.request_timeout_ms);
     for (unsigned i = 0; i < c->n; i++) {
