@@ -110,8 +110,7 @@ int wal_recover_examine(struct recover *r, struct found *f)
     if (!f->examined) {
         rv = wal_identify(&r->image, f->sequence, &f->identity);
         if (rv == ERR_VERSION) {
-            return wal_recover_fail(r, rv, "start the cairnd that wrote it, or replace this node",
-                                    f->sequence);
+            return wal_recover_fail(r, rv, "start the cairnd that wrote it, or replace this node", f->sequence);
         }
         if (rv != 0) {
             return wal_recover_fail(r, rv, "read the header", f->sequence);
