@@ -140,6 +140,10 @@ static void refused(struct asked *call, int error)
     oracle_counts(o)->not_leader += error == ERR_NOT_LEADER;
     if (call->step == SPOIL) {
         oracle_counts(o)->pedant_spoilt += error == ERR_CORRUPT || error == ERR_INVALID_RECORD;
+        if (!err_retriable(error) && error != ERR_UNKNOWN_TOPIC && error != ERR_CORRUPT && error != ERR_INVALID_RECORD) {
+            oracle_violation(o, "stream %u: node %u refused a spoilt batch with %s", oracle_stream_id(call->stream), call->node,
+                             err_name(error));
+        }
         return;
     }
     if (call->step == BEGIN_AHEAD) {
@@ -173,6 +177,7 @@ static void on_produced(void *data, int status, const struct frame *frame)
         }
         ok = m->partitions[0]->error == 0;
         if (ok) {
+            oracle_answered(lane->pedant->w->oracle, oracle_stream_part(call->stream), call->node, m->partitions[0]->leader_epoch);
             taken(call, m->partitions[0]->base_offset);
         } else {
             refused(call, (int)m->partitions[0]->error);

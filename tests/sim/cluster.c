@@ -16,8 +16,6 @@
 #define START_NS SIM_S /* a node that runs for so long has started */
 #define READ_ERRORS_MAX_PPM 1000
 #define READ_ERRORS_NAMED_PPM 20000 /* there are few reads where nothing dies */
-#define STALL_MIN_NS (300 * SIM_MS)
-#define STALL_MAX_NS (3 * SIM_S)
 #define ACKS_LEAST 500
 #define ACKS_LIMIT_NS (120 * SIM_S)    /* from healing and the run's end until so many batches are acknowledged */
 #define FRESH_LIMIT_NS (30 * SIM_S)    /* from healing until every partition has acknowledged something new */
@@ -29,22 +27,11 @@
 
 /* ---- faults beside the swarm's --------------------------------------------------------------------------------------- */
 
-/* Each sync takes longer than an election: what a deposed leader wrote is still on its way when it is replaced. Not while
- * the node starts, which waits for one sync after the other: that would keep it busy until long after healing. */
-static void disk_stalls(struct cluster_node *n, bool on)
-{
-    struct sim_disk_knobs *knobs = sim_node_disk_knobs(n->machine);
-    const struct sim_disk_knobs *usual = &sim_world_knobs(n->cluster->world)->disk;
-    knobs->sync_min_ns = on ? STALL_MIN_NS : usual->sync_min_ns;
-    knobs->sync_max_ns = on ? STALL_MAX_NS : usual->sync_max_ns;
-}
-
 static void restart(struct sim_node *machine, void *data)
 {
     struct cluster *c = data;
     size_t id = sim_node_id(machine);
     if (id < c->n) {
-        disk_stalls(&c->nodes[id], false);
         cluster_node_start(&c->nodes[id]);
     } else {
         cluster_machine_start(&c->machines[id - c->n]);
@@ -78,7 +65,7 @@ static void join_again(struct sim_world *world, void *data)
         sim_net_block(world, n->machine, n->cluster->nodes[i].machine, false);
         sim_net_block(world, n->cluster->nodes[i].machine, n->machine, false);
     }
-    disk_stalls(n, false);
+    cluster_disk_stalls(n, false);
 }
 
 /* Mostly one that leads something: others are missed by few. */
@@ -112,7 +99,7 @@ static void isolate_some(struct sim_world *world, void *data)
     }
     oracle_trace(c->oracle, "cluster: n%u is cut off from its peers", n->i + 1);
     oracle_counts(c->oracle)->isolations++;
-    disk_stalls(n, c->config.stalls && cluster_draw(c, 0, 1) == 0 && has_started(n));
+    cluster_disk_stalls(n, c->config.stalls && cluster_draw(c, 0, 1) == 0 && has_started(n));
     for (unsigned i = 0; i < c->n; i++) {
         if (i != n->i) {
             sim_net_block(world, n->machine, c->nodes[i].machine, (ways & 1) != 0);

@@ -87,6 +87,7 @@ bool cluster_may(const struct cluster *c, const char *kind);
 
 void cluster_node_init(struct cluster *c, unsigned i);
 void cluster_node_start(struct cluster_node *n);
+void cluster_disk_stalls(struct cluster_node *n, bool on);
 void cluster_transfers_start(struct cluster *c, uint64_t begin_ns);
 bool cluster_may_lie(void *data); /* the cluster's; for sim_swarm_lies_while() */
 void cluster_node_stop(struct cluster_node *n); /* in order, as with SIGTERM */

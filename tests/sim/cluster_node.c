@@ -11,6 +11,8 @@
 
 #define DATA_DIR "/var/cairn"
 #define STOP_LIMIT_MS 1000
+#define STALL_MIN_NS (300 * SIM_MS)
+#define STALL_MAX_NS (3 * SIM_S)
 #define REFUSALS_MAX 3 /* after that many, nobody tries to start it again */
 
 /* ---- nodes ----------------------------------------------------------------------------------------------------------- */
@@ -198,11 +200,22 @@ void cluster_node_init(struct cluster *c, unsigned i)
     sim_node_make_dirs(n->machine, "/var");
 }
 
+/* Each sync takes longer than an election: what a deposed leader wrote is still on its way when it is replaced. Not while
+ * the node starts, which waits for one sync after the other: that would keep it busy until long after healing. */
+void cluster_disk_stalls(struct cluster_node *n, bool on)
+{
+    struct sim_disk_knobs *knobs = sim_node_disk_knobs(n->machine);
+    const struct sim_disk_knobs *usual = &sim_world_knobs(n->cluster->world)->disk;
+    knobs->sync_min_ns = on ? STALL_MIN_NS : usual->sync_min_ns;
+    knobs->sync_max_ns = on ? STALL_MAX_NS : usual->sync_max_ns;
+}
+
 void cluster_node_start(struct cluster_node *n)
 {
     struct sim_program program = {start, ended, n};
     if (!sim_node_running(n->machine) && n->refusals < REFUSALS_MAX) {
         oracle_trace(n->cluster->oracle, "cluster: n%u starts", n->i + 1);
+        cluster_disk_stalls(n, false);
         n->begun_ns = sim_world_now(n->cluster->world);
         sim_node_start(n->machine, &program);
     }

@@ -40,6 +40,7 @@
     X(pedant_acks)      /* of the client that sends everything twice */                                               \
     X(pedant_refused)   /* epochs that began in the middle */                                                          \
     X(pedant_spoilt)    /* batches that were refused as such */                                                        \
+    X(epochs_checked)   /* ends of epochs, held against the committed log */                                           \
     X(pedant_outside)   /* reads of what is not there, answered so */                                                  \
     X(probes)           /* questions to a leader whose successor had acknowledged something */                         \
     X(probes_answered)  /* ... without an error */                                                                     \

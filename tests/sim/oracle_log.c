@@ -37,7 +37,7 @@ static void check_time(struct oracle *o, const struct seen_replica *r, const str
 /* The stamps that readers go by. */
 static void check_stamps(struct oracle *o, const struct seen_replica *r, const struct entry *entry)
 {
-    struct record_batch_header h;
+    struct record_batch_header h = {0};
 
     if (entry->kind == ENTRY_BATCH &&
         (record_batch_peek(entry->data, entry->length, &h) != 0 || h.size != entry->length ||
