@@ -108,7 +108,7 @@ static void assign_all(rd_kafka_t *k, const char *topic)
     rd_kafka_topic_partition_list_t *list;
     rd_kafka_resp_err_t err = rd_kafka_metadata(k, 0, t, &metadata, END_MS);
 
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1 ||
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1 || metadata->topics[0].partition_cnt == 0 ||
         metadata->topics[0].partition_cnt > PARTITIONS_MAX) {
         fprintf(stderr, "rdkafka_bench: topic %s: %s\n", topic, rd_kafka_err2str(err));
         exit(1);
@@ -181,5 +181,5 @@ int main(int argc, char **argv)
            "\"mb_per_second\": %.1f}\n",
            (unsigned long long)r.records, (unsigned long long)r.failed, r.seconds, (double)r.records / r.seconds,
            (double)r.bytes / r.seconds / 1e6);
-    return r.failed > 0;
+    return r.failed > 0 || r.records == 0;
 }

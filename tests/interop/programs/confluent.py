@@ -47,8 +47,9 @@ def produce(bootstrap, topic, codec, first, count, rate):
 def consume(bootstrap, topic, group, count, instance):
     config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
               "enable.auto.commit": False, "session.timeout.ms": 15000, "heartbeat.interval.ms": 500}
-    if instance:
+    if instance:  # its session must outlive the start of its successor
         config["group.instance.id"] = instance
+        config["session.timeout.ms"] = 120000
     consumer = Consumer(config)
     stop = Stop()
     seen = 0

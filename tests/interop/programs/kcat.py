@@ -18,8 +18,14 @@ CHUNK = 500
 PR_SET_PDEATHSIG = 1
 
 
+def die_with_parent():
+    """A program that is killed leaves no kcat behind, which would still be a member."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def check(command, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=150, **options)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=150,
+                          preexec_fn=die_with_parent, **options)
     if done.returncode != 0:
         raise RuntimeError("%s: %s" % (" ".join(command), done.stderr.decode()[-300:]))
     return done.stdout.decode()
@@ -44,11 +50,6 @@ def produce(bootstrap, topic, codec, first, count, rate):
     say(unsent=0)
 
 
-def die_with_parent():
-    """A program that is killed leaves no kcat behind, which would still be a member."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def listen(stderr, errors):
     """What kcat says of its group: "% Group g rebalanced (memberid m): assigned: t [0], t [1]"."""
     for line in stderr:
@@ -64,8 +65,8 @@ def consume(bootstrap, topic, group, count, instance):
                "-X", "heartbeat.interval.ms=500", "-X", "auto.commit.interval.ms=500", "-u",
                "-E",  # else it ends when all of its connections are down for a moment
                "-f", '%p\t%o\t%k\t%h\t%s\n']
-    if instance:
-        command += ["-X", "group.instance.id=" + instance]
+    if instance:  # its session must outlive the start of its successor
+        command += ["-X", "group.instance.id=" + instance, "-X", "session.timeout.ms=120000"]
     if count:
         command += ["-c", str(count)]
     stop = Stop()  # before kcat is there: an end asked for meanwhile must reach it

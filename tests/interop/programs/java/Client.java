@@ -137,6 +137,7 @@ public final class Client {
         p.put("heartbeat.interval.ms", "500");
         if (!a.get("instance").isEmpty()) {
             p.put("group.instance.id", a.get("instance"));
+            p.put("session.timeout.ms", "120000"); // it must outlive the start of its successor
         }
         long count = Long.parseLong(a.get("count"));
         long seen = 0;
