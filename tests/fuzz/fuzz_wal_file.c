@@ -360,11 +360,13 @@ static int compare_info(const void *a, const void *b)
     return x->group < y->group ? -1 : x->group > y->group;
 }
 
+/* Of a damaged replica, which stays stopped and is replaced, the second may find less behind the damage. */
 static bool same(const struct wal_group_info *a, const struct wal_group_info *b)
 {
+    bool same_end = a->last_index == b->last_index || (a->damaged && b->last_index < a->last_index);
     return a->group == b->group && a->replica == b->replica && a->incarnation == b->incarnation && a->term == b->term &&
-           a->vote == b->vote && a->first_index == b->first_index && a->last_index == b->last_index &&
-           a->founder == b->founder && a->damaged == b->damaged && a->tombstone == b->tombstone;
+           a->vote == b->vote && a->first_index == b->first_index && same_end && a->founder == b->founder &&
+           a->damaged == b->damaged && a->tombstone == b->tombstone;
 }
 
 static bool recover(struct fuzz *f, struct found *found)
