@@ -45,7 +45,7 @@ static void begin_part(struct state *s, const struct metadata_topic *t,
     kafka_delete_records_response_partition_init(out);
     out->partition_index = in->partition_index;
     out->low_watermark = -1;
-    if (kafka_find_partition(t, in->partition_index) == NULL) {
+    if (metadata_topic_partition(t, in->partition_index) == NULL) {
         out->error_code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }

@@ -54,7 +54,7 @@ static bool add_topic(struct kafka_request *r, struct state *s, const struct met
         int32_t partition = partitions == NULL ? i : partitions[i];
         struct kafka_describe_log_dirs_response_partition *at = &out->partitions[out->partitions_count];
         struct service_describes_part *part;
-        const struct metadata_partition *p = kafka_find_partition(t, partition);
+        const struct metadata_partition *p = metadata_topic_partition(t, partition);
         if (p == NULL || !is_here(r, p)) {
             continue;
         }

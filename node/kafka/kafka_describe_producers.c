@@ -54,7 +54,7 @@ static void begin_part(struct state *s, const struct metadata_topic *t, int32_t 
 
     kafka_describe_producers_response_partition_init(out);
     out->partition_index = partition;
-    if (kafka_find_partition(t, partition) == NULL) {
+    if (metadata_topic_partition(t, partition) == NULL) {
         out->error_code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }

@@ -87,7 +87,7 @@ static bool add_topic(struct kafka_request *r, struct state *s, struct kafka_str
         struct service_elections_part *part;
         at->partition_id = partitions == NULL ? i : partitions[i];
         at->error_message = kafka_string(NULL);
-        if (kafka_find_partition(t, at->partition_id) == NULL) {
+        if (metadata_topic_partition(t, at->partition_id) == NULL) {
             at->error_code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
             continue;
         }

@@ -131,7 +131,7 @@ static void begin_part(struct kafka_request *r, struct state *s, const struct me
     if (s->m.isolation_level == 0) {
         out->aborted_transactions_count = -1; /* not asked for */
     }
-    if (kafka_find_partition(t, in->partition) == NULL) {
+    if (metadata_topic_partition(t, in->partition) == NULL) {
         code = t == NULL && r->version >= IDS_VERSION_MIN ? KAFKA_ERROR_UNKNOWN_TOPIC_ID
                                                           : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     } else if (in->fetch_offset < 0) {

@@ -68,8 +68,6 @@ void kafka_drop(struct kafka_request *r); /* out of memory */
 /* What every front-door file asks. */
 const struct metadata_topic *kafka_find_topic(struct kafka_request *r,
                                               struct kafka_string name); /* NULL: not known here */
-/* NULL: @t is, or it has no such partition. */
-const struct metadata_partition *kafka_find_partition(const struct metadata_topic *t, int32_t partition);
 /* Host and port of @node on the session's listener. False: it is not known there. */
 bool kafka_endpoint(struct kafka_request *r, uint32_t node, struct kafka_string *host, int32_t *port);
 /* A node that clients can be sent to: alive, and on this listener. */

@@ -68,7 +68,7 @@ static void begin_part(struct state *s, const struct metadata_topic *t,
 
     kafka_list_offsets_response_partition_init(out);
     out->partition_index = in->partition_index;
-    if (kafka_find_partition(t, in->partition_index) == NULL) {
+    if (metadata_topic_partition(t, in->partition_index) == NULL) {
         out->error_code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }

@@ -53,7 +53,7 @@ static void begin_part(struct state *s, const struct metadata_topic *t,
 
     kafka_offset_for_leader_epoch_response_partition_init(out);
     out->partition = in->partition;
-    if (kafka_find_partition(t, in->partition) == NULL) {
+    if (metadata_topic_partition(t, in->partition) == NULL) {
         out->error_code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }

@@ -146,7 +146,7 @@ static void begin_part(struct kafka_request *r, struct state *s, const struct me
 
     kafka_produce_response_partition_init(out);
     out->index = in->index;
-    if (code == 0 && kafka_find_partition(t, in->index) == NULL) {
+    if (code == 0 && metadata_topic_partition(t, in->index) == NULL) {
         code = KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     if (code != 0) {

@@ -7,7 +7,7 @@ static int16_t judge(const struct metadata_topic *t,
                      const struct kafka_alter_partition_reassignments_request_partition *in, const char **text)
 {
     *text = NULL;
-    if (kafka_find_partition(t, in->partition_index) == NULL) {
+    if (metadata_topic_partition(t, in->partition_index) == NULL) {
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     if (in->replicas_count < 0) {

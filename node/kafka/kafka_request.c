@@ -57,11 +57,6 @@ const struct metadata_topic *kafka_find_topic(struct kafka_request *r, struct ka
     return metadata_fsm_topic_named(service_metadata(r->service), text);
 }
 
-const struct metadata_partition *kafka_find_partition(const struct metadata_topic *t, int32_t partition)
-{
-    return t == NULL || partition < 0 || (uint32_t)partition >= t->n_partitions ? NULL : &t->partitions[partition];
-}
-
 /* "host:port" or "[ipv6]:port", as configured. */
 bool kafka_endpoint(struct kafka_request *r, uint32_t node, struct kafka_string *host, int32_t *port)
 {

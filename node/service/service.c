@@ -84,11 +84,12 @@ const char *service_address(const struct service *s, const struct request_contex
 
 int service_find_group(const struct service *s, const struct uuid *topic_id, uint32_t partition, uint64_t *group)
 {
-    const struct metadata_topic *t = metadata_fsm_topic(service_metadata(s), topic_id);
-    if (t == NULL || partition >= t->n_partitions) {
+    const struct metadata_partition *p =
+        metadata_topic_partition(metadata_fsm_topic(service_metadata(s), topic_id), partition);
+    if (p == NULL) {
         return ERR_UNKNOWN_TOPIC;
     }
-    *group = t->partitions[partition].group;
+    *group = p->group;
     return 0;
 }
 

@@ -70,7 +70,7 @@ static void resolve(const struct service *s, struct coordinator_part *parts, uin
 {
     for (uint32_t i = 0; i < n; i++) {
         const struct metadata_topic *t = topic_of(s, &parts[i]);
-        bool exists = t != NULL && parts[i].partition >= 0 && (uint32_t)parts[i].partition < t->n_partitions;
+        bool exists = metadata_topic_partition(t, parts[i].partition) != NULL;
         parts[i].error = exists || !must_exist ? 0 : ERR_UNKNOWN_TOPIC;
         if (t != NULL) {
             parts[i].topic = t->id;

@@ -188,9 +188,8 @@ static void election_transferred(struct shard_op *op)
 static bool election_look(struct service_elections_part *part, bool first)
 {
     struct service *s = part->request->service;
-    const struct metadata_topic *t = metadata_fsm_topic(service_metadata(s), &part->topic_id);
     const struct metadata_partition *p =
-        t == NULL || part->partition >= t->n_partitions ? NULL : &t->partitions[part->partition];
+        metadata_topic_partition(metadata_fsm_topic(service_metadata(s), &part->topic_id), part->partition);
 
     if (p == NULL) {
         part->error = ERR_UNKNOWN_TOPIC;

@@ -106,6 +106,8 @@ const char *metadata_node_listener(const struct metadata_node *n, const char *li
 
 const struct metadata_topic *metadata_fsm_topic(const struct metadata_fsm *m, const struct uuid *id);
 const struct metadata_topic *metadata_fsm_topic_named(const struct metadata_fsm *m, const char *name);
+/* NULL: @t is, or it has no such partition. */
+const struct metadata_partition *metadata_topic_partition(const struct metadata_topic *t, int64_t partition);
 const struct list *metadata_fsm_topics(const struct metadata_fsm *m); /* of struct metadata_topic.link */
 uint32_t metadata_fsm_topic_count(const struct metadata_fsm *m);
 uint32_t metadata_fsm_partition_count(const struct metadata_fsm *m); /* over all topics */

@@ -29,6 +29,11 @@ const struct metadata_topic *metadata_fsm_topic_named(const struct metadata_fsm 
     return item == NULL ? NULL : &item->topic;
 }
 
+const struct metadata_partition *metadata_topic_partition(const struct metadata_topic *t, int64_t partition)
+{
+    return t == NULL || partition < 0 || partition >= t->n_partitions ? NULL : &t->partitions[partition];
+}
+
 const struct list *metadata_fsm_topics(const struct metadata_fsm *m)
 {
     return &m->topics;
