@@ -10,7 +10,6 @@ struct deletion {
     struct service_topic topic;
     struct kafka_delete_topics_response_topic *out;
     bool by_id;
-    bool refused;
 };
 
 struct state {
@@ -54,8 +53,7 @@ static int prepare(struct kafka_request *r, struct state *s, int32_t i)
     d->out = &s->response.responses[i];
     kafka_delete_topics_response_topic_init(d->out);
     if (r->version >= TOPICS_VERSION_MIN && (name.length >= 0) != uuid_is_nil(&s->m.topics[i].topic_id)) {
-        d->refused = true; /* which of the two is meant is not for us to guess */
-        d->out->name = name;
+        d->out->name = name; /* which of the two is meant is not for us to guess */
         d->out->topic_id = s->m.topics[i].topic_id;
         d->out->error_code = KAFKA_ERROR_INVALID_REQUEST;
         d->out->error_message = kafka_string("a topic is named by its name or by its id");
@@ -114,7 +112,7 @@ int kafka_delete_topics(struct kafka_request *r)
     }
     s->pending = 1; /* answers may come inside the calls */
     for (int32_t i = 0; i < n; i++) {
-        if (!s->deletions[i].refused) {
+        if (s->response.responses[i].error_code == 0) {
             s->pending++;
             service_delete_topic(r->service, &s->deletions[i].topic);
         }

@@ -37,6 +37,16 @@ void partition_fill_where(const struct partition *p, struct partition_where *whe
     where->high_watermark = partition_fsm_high_watermark(p->fsm);
 }
 
+void partition_fill_end(const struct partition *p, struct partition_where *where, int error, uint64_t term)
+{
+    if (p != NULL) {
+        partition_fill_where(p, where);
+    }
+    if (error == 0) {
+        where->leader_epoch = term;
+    }
+}
+
 int partition_check_leading(const struct partition *p)
 {
     if (p->failed || !p->leading) {

@@ -14,11 +14,8 @@ static void fetch_finish(struct partition_fetch *fetch, int error)
     struct partition *p = partition_find(fetch->op.shard, fetch->group);
     fetch->error = error;
     /* What was found before stands, and so does who told it: it may have been deposed since. */
-    if (p != NULL && (error == 0 || fetch->n == 0)) {
-        partition_fill_where(p, &fetch->where);
-    }
-    if (error == 0) {
-        fetch->where.leader_epoch = fetch->term;
+    if (error == 0 || fetch->n == 0) {
+        partition_fill_end(p, &fetch->where, error, fetch->term);
     }
     shard_op_complete(&fetch->op);
 }
@@ -322,12 +319,7 @@ static void list_finish(struct partition_list_offsets *list, int error)
 {
     struct partition *p = partition_find(list->op.shard, list->group);
     list->error = error;
-    if (p != NULL) {
-        partition_fill_where(p, &list->where);
-    }
-    if (error == 0) {
-        list->where.leader_epoch = list->term;
-    }
+    partition_fill_end(p, &list->where, error, list->term);
     shard_op_complete(&list->op);
 }
 

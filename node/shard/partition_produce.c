@@ -9,12 +9,7 @@ static void finish(struct partition_produce *produce, int error)
 {
     struct partition *p = partition_find(produce->op.shard, produce->group);
     produce->error = error;
-    if (p != NULL) {
-        partition_fill_where(p, &produce->where);
-    }
-    if (error == 0) {
-        produce->where.leader_epoch = produce->term; /* it may have been deposed, or have gone, since */
-    }
+    partition_fill_end(p, &produce->where, error, produce->term);
     buf_release(produce->buf);
     produce->buf = NULL;
     shard_op_complete(&produce->op);

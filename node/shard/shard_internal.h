@@ -86,6 +86,9 @@ void partition_close_all(struct shard *shard, bool silent);
 void partition_wake_dirty(struct shard *shard);
 void partition_mark_dirty(struct partition *p);
 void partition_fill_where(const struct partition *p, struct partition_where *where);
+/* ... at the end of what the leadership @term did: without an error that is who answers, though it may have been deposed, or
+ * @p have gone (NULL), since. */
+void partition_fill_end(const struct partition *p, struct partition_where *where, int error, uint64_t term);
 /* 0, or why this replica cannot serve as the leader now. */
 int partition_check_leading(const struct partition *p) MUST_USE;
 void partition_wake_duplicates(struct partition *p);
