@@ -56,7 +56,7 @@ KAFKA_BATCH_BYTES = 1000000  # librdkafka's default; the native client is given 
 
 
 def kafka(build, cluster, seconds):
-    """MB/s of the native client and of librdkafka, A B A B: produced with the same batches, and then read, each of the same topic."""
+    """MB/s of the native client and of librdkafka, A B B A: produced with batches of the same size, and then read, both the same topic."""
     program = os.path.join(build, "tests", "bench", "rdkafka_bench")
     if not os.access(program, os.X_OK):
         sys.exit("run.py: --kafka needs %s: install librdkafka-dev and build again" % program)

@@ -145,7 +145,6 @@ static void check_epoch(struct oracle *o, const struct seen_group *g, unsigned i
     int rv = partition_fsm_epoch_end(fsm, asked, &epoch, &end);
 
     oracle_counts(o)->epochs_checked++;
-
     if (rv != 0 || epoch != expected || end != expected_end) {
         oracle_violation(o, "group %" PRIu64 ": node %u says that epoch %" PRIu64 " (%" PRIu64 ") ends at %" PRId64 ": %s, it is %" PRIu64
                          " at %" PRId64, g->id, i + 1, asked, epoch, end, err_name(rv), expected, expected_end);

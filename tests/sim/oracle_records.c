@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proto/record/record_iter.h"
+#include "tests/sim/real_client_group.h"
 
 #define NO_STREAM UINT32_MAX
 
@@ -474,4 +475,32 @@ void oracle_final_part(struct oracle *o, struct oracle_part *part, const struct 
             }
         }
     }
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------------- */
+
+void oracle_records_free(struct oracle *o)
+{
+    struct oracle_part *p, *next_p;
+    struct oracle_topic *t, *next_t;
+
+    HASH_ITER(hh, o->parts, p, next_p)
+    {
+        HASH_DEL(o->parts, p);
+        free(p->slots);
+        free(p);
+    }
+    HASH_ITER(hh, o->topics, t, next_t)
+    {
+        HASH_DEL(o->topics, t);
+        free(t);
+    }
+    for (uint32_t i = 0; i < o->n_streams; i++) {
+        free(o->streams[i]->offsets);
+        free(o->streams[i]->chances);
+        free(o->streams[i]);
+    }
+    free(o->streams);
+    oracle_real_free(o);
+    group_ledgers_free(o);
 }

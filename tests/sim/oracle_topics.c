@@ -7,7 +7,6 @@
 
 #include "node/fsm/metadata/metadata_fsm.h"
 #include "tests/sim/oracle_internal.h"
-#include "tests/sim/real_client_group.h"
 
 static struct oracle_topic *topic_of(struct oracle *o, const struct uuid *id)
 {
@@ -128,30 +127,4 @@ void oracle_each_part(struct oracle *o, void (*each)(void *data, struct oracle_p
     {
         each(data, p, &p->key.topic, p->key.partition);
     }
-}
-
-void oracle_records_free(struct oracle *o)
-{
-    struct oracle_part *p, *next_p;
-    struct oracle_topic *t, *next_t;
-
-    HASH_ITER(hh, o->parts, p, next_p)
-    {
-        HASH_DEL(o->parts, p);
-        free(p->slots);
-        free(p);
-    }
-    HASH_ITER(hh, o->topics, t, next_t)
-    {
-        HASH_DEL(o->topics, t);
-        free(t);
-    }
-    for (uint32_t i = 0; i < o->n_streams; i++) {
-        free(o->streams[i]->offsets);
-        free(o->streams[i]->chances);
-        free(o->streams[i]);
-    }
-    free(o->streams);
-    oracle_real_free(o);
-    group_ledgers_free(o);
 }

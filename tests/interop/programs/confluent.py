@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 import records
-from program import Stop, Uncommitted, now, run, say
+from program import Stop, Uncommitted, now, run, say, until
 
 LIMIT_S = 60
 
@@ -119,19 +119,9 @@ def admin(bootstrap, topic):
     broker = sorted(client.list_topics(timeout=LIMIT_S).brokers)[0]
     say(broker_configs=len(wait(client.describe_configs([ConfigResource(ConfigResource.Type.BROKER, str(broker))]))[0]))
     wait(client.create_partitions([NewPartitions(topic, 5)]))
-    for _ in range(300):
-        partitions = len(client.list_topics(topic, timeout=LIMIT_S).topics[topic].partitions)
-        if partitions == 5:
-            break
-        time.sleep(0.1)
-    say(partitions=partitions)
+    say(partitions=until(5, lambda: len(client.list_topics(topic, timeout=LIMIT_S).topics[topic].partitions)))
     wait(client.delete_topics([topic]))
-    for _ in range(300):
-        there = topic in client.list_topics(timeout=LIMIT_S).topics
-        if not there:
-            break
-        time.sleep(0.1)
-    say(there=there)
+    say(there=until(False, lambda: topic in client.list_topics(timeout=LIMIT_S).topics))
 
 
 def version():

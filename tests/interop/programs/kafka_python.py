@@ -9,7 +9,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTo
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 import records
-from program import Stop, Uncommitted, now, run, say
+from program import Stop, Uncommitted, now, run, say, until
 
 ASK_VERSION_MS = 60000  # by default 2 s for a first answer, which a busy machine may miss
 
@@ -111,19 +111,9 @@ def admin(bootstrap, topic):
     answer = client.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(broker))])[0]
     say(broker_configs=len(answer.resources[0][4]))
     client.create_partitions({topic: NewPartitions(5)})
-    for _ in range(300):
-        partitions = len(client.describe_topics([topic])[0]["partitions"])
-        if partitions == 5:
-            break
-        time.sleep(0.1)
-    say(partitions=partitions)
+    say(partitions=until(5, lambda: len(client.describe_topics([topic])[0]["partitions"])))
     client.delete_topics([topic])
-    for _ in range(300):
-        there = topic in client.list_topics()
-        if not there:
-            break
-        time.sleep(0.1)
-    say(there=there)
+    say(there=until(False, lambda: topic in client.list_topics()))
 
 
 def version():

@@ -22,6 +22,16 @@ def now():
     return time.monotonic()
 
 
+def until(wanted, look):
+    """What @look tells, @wanted at last; if that does not come to be, something else."""
+    for _ in range(300):
+        found = look()
+        if found == wanted:
+            break
+        time.sleep(0.1)
+    return found
+
+
 class Uncommitted:
     """What was said and is not committed yet: of each partition, the next offset."""
 
